@@ -1,0 +1,508 @@
+//! The one place where a message's fate is decided: a pure, total function.
+//!
+//! (envelope and header facts, directory, policy, clock) -> one or more dispositions per recipient. The rules stand, in
+//! their order, in docs/outcomes.md; this file is that table. No I/O, no clock, no state; nothing here can fail. Memory is taken
+//! from a [`Verdict`] that is used again for the next message.
+//!
+//! A *disposition* is our decision about a recipient, not the Disposition field of RFC 8098; in a report it becomes an Action.
+
+use crate::directory::{Directory, Standing};
+use crate::limits;
+use crate::mail::address::Mailbox;
+use crate::mail::date::Time;
+use crate::mail::envelope::{Envelope, Recipient, ReversePath};
+use crate::mail::status::EnhancedStatus;
+use hashbrown::HashTable;
+
+/// What is done with mail for domains that the directory doesn't name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Remote {
+    /// It is relayed.
+    #[default]
+    Relay,
+    /// It has failed: 5.1.2.
+    Fail,
+}
+
+/// What the operator chooses. All else is in the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Policy {
+    /// Mail for unknown domains.
+    pub remote: Remote,
+    /// More hops than these are a loop.
+    pub hops_max: u32,
+    /// Seconds that transient failures are tried again for, from the arrival.
+    pub lifetime_s: i64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { remote: Remote::Relay, hops_max: limits::HOPS_MAX, lifetime_s: 5 * 86_400 }
+    }
+}
+
+/// First wait before a deferred message is tried again; doubled each time (RFC 5321, 4.5.4.1: at least 30 minutes).
+const BACKOFF_FIRST_S: i64 = 30 * 60;
+/// Longest wait.
+const BACKOFF_MAX_S: i64 = 8 * 3600;
+
+/// What becomes of a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Handed to a local mailbox.
+    Delivered,
+    /// Handed to another system.
+    Relayed,
+    /// An alias or list: its targets have dispositions of their own.
+    Expanded,
+    /// Served already, under an earlier recipient of this message.
+    Duplicate,
+    /// Kept, and tried again.
+    Deferred,
+    /// Failed for good, and reported.
+    Failed,
+    /// Failed for good, and not to be reported.
+    DeadLetter(NoReport),
+}
+
+/// Why a failure isn't reported to anyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoReport {
+    /// The message is itself a report.
+    IsReport,
+    /// The reverse-path is `<>`.
+    NullReversePath,
+    /// The queue doesn't say who sent it.
+    UnknownReversePath,
+    /// The reverse-path isn't a mailbox.
+    InvalidReversePath,
+    /// The reverse-path is in a local domain, and nobody is there.
+    NoSuchSender,
+    /// A system sent it, and no postmaster is named.
+    SystemSender,
+    /// A list sent it, and it has no owner.
+    ListSender,
+    /// NOTIFY doesn't ask for it.
+    NotRequested,
+    /// The message has no recipient that a report could name.
+    NoRecipients,
+    /// The report was due, but our code failed on it.
+    ReportFault,
+}
+
+impl NoReport {
+    /// Says it in words.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::IsReport => "the message is itself a report",
+            Self::NullReversePath => "the reverse-path is null",
+            Self::UnknownReversePath => "the sender is not known",
+            Self::InvalidReversePath => "the reverse-path is not a mailbox",
+            Self::NoSuchSender => "the sender's mailbox does not exist",
+            Self::SystemSender => "a system sent it, and the directory names no postmaster",
+            Self::ListSender => "a list sent it, and the directory names no owner",
+            Self::NotRequested => "NOTIFY asks for no report of failure",
+            Self::NoRecipients => "no recipients",
+            Self::ReportFault => "a fault struck the making of the report",
+        }
+    }
+}
+
+/// One decision about one recipient, or about one target that it expanded to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disposition<'a> {
+    /// Index of the recipient in the envelope; none where the message has no recipients.
+    pub ordinal: Option<u32>,
+    /// The final forward-path.
+    pub address: &'a [u8],
+    /// The same as a mailbox, where it is one.
+    pub mailbox: Option<Mailbox<'a>>,
+    /// What becomes of it.
+    pub outcome: Outcome,
+    /// Why, as an enhanced status.
+    pub status: EnhancedStatus,
+    /// The original system's number of the error; 0 where it had none.
+    pub number: u16,
+    /// Where it is handed to; empty: by its domain.
+    pub route: &'a [u8],
+    /// More about a failure: what is wrong with the address, where the mailbox has moved.
+    pub detail: &'a [u8],
+    /// The owner of the list that it expanded from: its reverse-path (RFC 5321, 3.9.2).
+    pub owner: Option<&'a [u8]>,
+    /// For a failed one: whom the report goes to.
+    pub report_to: &'a [u8],
+}
+
+/// A message as `decide` sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'c, 'a> {
+    /// Its envelope.
+    pub envelope: &'c Envelope<'a>,
+    /// The recipients of the envelope.
+    pub recipients: &'c [Recipient<'a>],
+    /// Hops by header fields; those of the envelope come on top.
+    pub header_hops: u32,
+    /// The content is a multipart/report.
+    pub is_report: bool,
+}
+
+/// The decision about one message, in memory that is used again.
+#[derive(Debug, Default)]
+pub struct Verdict<'a> {
+    /// All dispositions, in the order of the recipients, targets behind what they expanded from.
+    pub dispositions: Vec<Disposition<'a>>,
+    /// When it is tried again, where something is deferred.
+    pub next_attempt: Option<Time>,
+    /// When trying ends.
+    pub expiry: Option<Time>,
+    /// Attempts made, this one included; unchanged where the message wasn't due.
+    pub attempts: u32,
+    /// Indexes of `dispositions` by mailbox, once there are many.
+    served: HashTable<u32>,
+    expansions: Vec<Expansion<'a>>,
+}
+
+/// Targets that are still to be judged.
+#[derive(Clone, Copy, Debug)]
+struct Expansion<'a> {
+    targets: &'a [Box<[u8]>],
+    level: u32,
+    owner: Option<&'a [u8]>,
+}
+
+/// What is the same for all messages of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Judge<'a> {
+    /// Who exists.
+    pub directory: &'a Directory,
+    /// What the operator chose.
+    pub policy: Policy,
+    /// The run's time.
+    pub now: Time,
+}
+
+impl<'a> Judge<'a> {
+    /// Decides about one message; what the verdict held before is forgotten.
+    pub fn decide(&self, case: Case<'_, 'a>, verdict: &mut Verdict<'a>) {
+        let arrival = case.envelope.arrival.unwrap_or(self.now);
+        let expiry =
+            case.envelope.expiry.unwrap_or_else(|| arrival.plus_s(self.policy.lifetime_s));
+        verdict.reset(case.envelope.attempts, expiry);
+        if case.recipients.is_empty() {
+            verdict.dispositions.push(no_recipients());
+            return;
+        }
+        let not_due = case.envelope.next_attempt.filter(|at| *at > self.now);
+        if let Some(at) = not_due {
+            verdict.next_attempt = Some(at);
+            self.each_pending(case, |recipient, ordinal| {
+                let disposition = Disposition::new(ordinal, recipient.forward_path);
+                verdict.dispositions.push(
+                    disposition.with(Outcome::Deferred, EnhancedStatus::NOT_DUE, 0),
+                );
+            });
+            return;
+        }
+        verdict.attempts = case.envelope.attempts.saturating_add(1);
+        verdict.next_attempt = Some(next_attempt(self.now, verdict.attempts, expiry));
+        let envelope_hops = u32::try_from(case.envelope.hops.len()).unwrap_or(u32::MAX);
+        let looping = case.header_hops.saturating_add(envelope_hops) > self.policy.hops_max;
+        let mut report_route = None;
+        self.each_pending(case, |recipient, ordinal| {
+            let first = verdict.dispositions.len();
+            if looping {
+                let disposition = Disposition::new(ordinal, recipient.forward_path);
+                verdict.dispositions.push(
+                    disposition.with(Outcome::Failed, EnhancedStatus::LOOP, 3),
+                );
+            } else {
+                self.judge_recipient(recipient.forward_path, ordinal, expiry, verdict);
+            }
+            for disposition in verdict.dispositions.iter_mut().skip(first) {
+                if disposition.outcome == Outcome::Failed {
+                    let sender = *report_route.get_or_insert_with(|| self.report_route(case));
+                    self.settle_failure(disposition, *recipient, case.is_report, sender);
+                }
+            }
+        });
+    }
+
+    fn each_pending(&self, case: Case<'_, 'a>, mut each: impl FnMut(&Recipient<'a>, u32)) {
+        for (ordinal, recipient) in (0..).zip(case.recipients) {
+            if !recipient.done {
+                each(recipient, ordinal);
+            }
+        }
+    }
+
+    /// Judges a forward-path, and all that it expands to.
+    fn judge_recipient(
+        &self,
+        path: &'a [u8],
+        ordinal: u32,
+        expiry: Time,
+        verdict: &mut Verdict<'a>,
+    ) {
+        self.judge_path(Disposition::new(ordinal, path), 0, expiry, verdict);
+        while let Some(expansion) = verdict.expansions.pop() {
+            let Some((target, rest)) = expansion.targets.split_first() else { continue };
+            verdict.expansions.push(Expansion { targets: rest, ..expansion });
+            let mut disposition = Disposition::new(ordinal, target);
+            disposition.owner = expansion.owner;
+            if verdict.dispositions.len() < limits::DISPOSITIONS_MAX {
+                self.judge_path(disposition, expansion.level, expiry, verdict);
+            }
+        }
+    }
+
+    fn judge_path(
+        &self,
+        mut disposition: Disposition<'a>,
+        level: u32,
+        expiry: Time,
+        verdict: &mut Verdict<'a>,
+    ) {
+        let mailbox = match Mailbox::parse(disposition.address) {
+            Ok(mailbox) => mailbox,
+            Err(error) => {
+                disposition.detail = error.text().as_bytes();
+                let failed = disposition.with(Outcome::Failed, EnhancedStatus::BAD_ADDRESS, 0);
+                verdict.dispositions.push(failed);
+                return;
+            }
+        };
+        disposition.mailbox = Some(mailbox);
+        if verdict.is_served(mailbox) {
+            let duplicate =
+                disposition.with(Outcome::Duplicate, EnhancedStatus::ADDRESS_VALID, 0);
+            verdict.dispositions.push(duplicate);
+            return;
+        }
+        let (judged, expansion) = self.judge_mailbox(disposition, mailbox, expiry);
+        let too_deep = level >= limits::EXPANSION_LEVELS_MAX;
+        match expansion {
+            Some(_) if too_deep => {
+                verdict.serve(judged.with(Outcome::Failed, EnhancedStatus::LOOP, 3));
+            }
+            Some((targets, list_owner)) => {
+                verdict.serve(judged);
+                let owner = list_owner.or(judged.owner);
+                verdict.expansions.push(Expansion { targets, level: level + 1, owner });
+            }
+            None => verdict.serve(judged),
+        }
+    }
+
+    /// The rules for one mailbox; for an alias, a list or a catch-all also its targets, and the list's owner.
+    #[expect(clippy::type_complexity, reason = "targets and owner of an expansion, used once")]
+    fn judge_mailbox(
+        &self,
+        disposition: Disposition<'a>,
+        mailbox: Mailbox<'a>,
+        expiry: Time,
+    ) -> (Disposition<'a>, Option<(&'a [Box<[u8]>], Option<&'a [u8]>)>) {
+        use EnhancedStatus as S;
+        use Outcome::{Deferred, Delivered, Expanded, Failed, Relayed};
+        let expanded = disposition.with(Expanded, S::ADDRESS_VALID, 0);
+        let judged = match self.directory.look_up(mailbox) {
+            Standing::Mailbox => disposition.with(Delivered, S::ADDRESS_VALID, 0),
+            Standing::Full if self.now < expiry => {
+                disposition.with(Deferred, S::MAILBOX_FULL_FOR_NOW, 17)
+            }
+            Standing::Full => disposition.with(Failed, S::MAILBOX_FULL, 17),
+            Standing::Disabled => disposition.with(Failed, S::MAILBOX_DISABLED, 0),
+            Standing::Moved(new) => {
+                let moved = disposition.with(Failed, S::MAILBOX_MOVED, 0);
+                Disposition { detail: new, ..moved }
+            }
+            Standing::Alias(targets) => return (expanded, Some((targets, None))),
+            Standing::List { owner, members } => return (expanded, Some((members, owner))),
+            Standing::Unknown => disposition.with(Failed, S::MAILBOX_UNKNOWN, 2),
+            Standing::Relay(route) => {
+                Disposition { route, ..disposition.with(Relayed, S::SUCCESS, 0) }
+            }
+            Standing::Remote => match self.policy.remote {
+                Remote::Relay => disposition.with(Relayed, S::SUCCESS, 0),
+                Remote::Fail => disposition.with(Failed, S::SYSTEM_UNKNOWN, 0),
+            },
+        };
+        (judged, None)
+    }
+
+    /// Turns a failure into a report to someone, or a dead letter.
+    fn settle_failure(
+        &self,
+        disposition: &mut Disposition<'a>,
+        recipient: Recipient<'a>,
+        is_report: bool,
+        sender: Result<&'a [u8], NoReport>,
+    ) {
+        let route = match disposition.owner {
+            Some(owner) if !is_report => self.route_to(ReversePath::from_path(owner)),
+            _ => sender,
+        };
+        let wanted = recipient.notify.is_none_or(crate::mail::envelope::Notify::allows_failure);
+        match route {
+            Ok(_) if !wanted => {
+                disposition.outcome = Outcome::DeadLetter(NoReport::NotRequested);
+            }
+            Ok(report_to) => disposition.report_to = report_to,
+            Err(reason) => disposition.outcome = Outcome::DeadLetter(reason),
+        }
+    }
+
+    /// Whom a report about the message would go to.
+    fn report_route(&self, case: Case<'_, 'a>) -> Result<&'a [u8], NoReport> {
+        if case.is_report {
+            return Err(NoReport::IsReport);
+        }
+        self.route_to(case.envelope.reverse_path)
+    }
+
+    fn route_to(&self, reverse_path: ReversePath<'a>) -> Result<&'a [u8], NoReport> {
+        let path = match reverse_path {
+            ReversePath::Unknown => return Err(NoReport::UnknownReversePath),
+            ReversePath::Null => return Err(NoReport::NullReversePath),
+            ReversePath::Path(path) => path,
+        };
+        let postmaster = self.directory.postmaster();
+        if self.directory.is_system(path) {
+            return postmaster.ok_or(NoReport::SystemSender);
+        }
+        let Ok(mailbox) = Mailbox::parse(path) else {
+            return Err(NoReport::InvalidReversePath);
+        };
+        match self.directory.look_up(mailbox) {
+            Standing::Unknown | Standing::Disabled | Standing::Moved(_) => {
+                Err(NoReport::NoSuchSender)
+            }
+            Standing::List { owner, .. } => owner.ok_or(NoReport::ListSender),
+            _ => Ok(path),
+        }
+    }
+}
+
+impl<'a> Disposition<'a> {
+    /// A recipient, not judged yet.
+    fn new(ordinal: u32, address: &'a [u8]) -> Self {
+        Self {
+            ordinal: Some(ordinal),
+            address,
+            mailbox: None,
+            outcome: Outcome::Failed,
+            status: EnhancedStatus::MAILBOX_UNKNOWN,
+            number: 0,
+            route: b"",
+            detail: b"",
+            owner: None,
+            report_to: b"",
+        }
+    }
+
+    fn with(self, outcome: Outcome, status: EnhancedStatus, number: u16) -> Self {
+        Self { outcome, status, number, ..self }
+    }
+}
+
+fn no_recipients<'a>() -> Disposition<'a> {
+    let nobody = Disposition { ordinal: None, ..Disposition::new(0, b"") };
+    nobody.with(Outcome::DeadLetter(NoReport::NoRecipients), EnhancedStatus::BAD_MESSAGE, 24)
+}
+
+/// When a message is tried again that was tried `attempts` times.
+fn next_attempt(now: Time, attempts: u32, expiry: Time) -> Time {
+    let doublings = attempts.saturating_sub(1).min(10);
+    let wait_s = (BACKOFF_FIRST_S << doublings).min(BACKOFF_MAX_S);
+    now.plus_s(wait_s).min(expiry.max(now))
+}
+
+impl<'a> Verdict<'a> {
+    /// From here on a message's mailboxes are found by hash: comparing each with each would be quadratic.
+    const TABLE_FROM: usize = 16;
+
+    fn reset(&mut self, attempts: u32, expiry: Time) {
+        self.dispositions.clear();
+        self.served.clear();
+        self.expansions.clear();
+        self.next_attempt = None;
+        self.expiry = Some(expiry);
+        self.attempts = attempts;
+    }
+
+    /// The same memory, empty, for messages of another lifetime.
+    pub fn recycle<'b>(mut self) -> Verdict<'b> {
+        self.dispositions.clear();
+        self.expansions.clear();
+        Verdict {
+            // Collecting an emptied vector into one of the same layout keeps its memory.
+            dispositions: self.dispositions.into_iter().filter_map(|_| None).collect(),
+            expansions: self.expansions.into_iter().filter_map(|_| None).collect(),
+            served: self.served,
+            next_attempt: None,
+            expiry: None,
+            attempts: 0,
+        }
+    }
+
+    fn is_served(&self, mailbox: Mailbox<'_>) -> bool {
+        if self.dispositions.len() <= Self::TABLE_FROM {
+            return self.dispositions.iter().any(|d| d.serves(mailbox));
+        }
+        let at = |index: &u32| self.dispositions.get(*index as usize);
+        self.served
+            .find(hash(mailbox), |index| at(index).is_some_and(|d| d.serves(mailbox)))
+            .is_some()
+    }
+
+    fn serve(&mut self, disposition: Disposition<'a>) {
+        let hash_of = |d: Option<&Disposition<'_>>| d.and_then(|d| d.mailbox).map_or(0, hash);
+        self.dispositions.push(disposition);
+        let count = self.dispositions.len();
+        let from = match count {
+            0..=Self::TABLE_FROM => return,
+            n if n == Self::TABLE_FROM + 1 => 0,
+            n => n - 1,
+        };
+        for index in from..count {
+            let Some(served) = self.dispositions.get(index).filter(|d| d.is_served_by_this())
+            else {
+                continue;
+            };
+            let Ok(entry) = u32::try_from(index) else { continue };
+            let dispositions = &self.dispositions;
+            self.served.insert_unique(hash_of(Some(served)), entry, |other| {
+                hash_of(dispositions.get(*other as usize))
+            });
+        }
+    }
+}
+
+impl Disposition<'_> {
+    fn is_served_by_this(&self) -> bool {
+        self.mailbox.is_some() && self.outcome != Outcome::Duplicate
+    }
+
+    fn serves(&self, mailbox: Mailbox<'_>) -> bool {
+        self.is_served_by_this()
+            && self.mailbox.is_some_and(|served| {
+                served.local_part.eq_ignore_ascii_case(mailbox.local_part)
+                    && served.domain.eq_ignore_ascii_case(mailbox.domain)
+            })
+    }
+}
+
+/// Hash of a mailbox without regard to ASCII case. Only order-free questions are asked of it.
+fn hash(mailbox: Mailbox<'_>) -> u64 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
+    let mut chunk = [0_u8; 64];
+    for bytes in [mailbox.local_part, b"@", mailbox.domain] {
+        for piece in bytes.chunks(chunk.len()) {
+            let (folded, _) = chunk.split_at_mut(piece.len());
+            folded.copy_from_slice(piece);
+            folded.make_ascii_lowercase();
+            hasher.update(folded);
+        }
+    }
+    hasher.digest()
+}

@@ -1,0 +1,350 @@
+//! Mailboxes and paths of RFC 5321, and the address lists of RFC 5322 header fields.
+//!
+//! A [`Mailbox`] is two slices of the bytes it was read from, valid by RFC 5321, 4.1.2 (with UTF-8 by RFC 6531), within the limits of
+//! 4.5.3.1. Not here: whether it exists (`directory`), and any rewriting: local-parts are opaque.
+
+use crate::limits;
+use memchr::{memchr, memrchr};
+
+/// A mailbox: local-part and domain (RFC 5321, 4.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mailbox<'a> {
+    /// The local-part as it stands, quotes included.
+    pub local_part: &'a [u8],
+    /// The domain, or address literal; empty only for `postmaster` without a domain (RFC 5321, 4.1.1.3).
+    pub domain: &'a [u8],
+}
+
+/// Why bytes aren't a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressError {
+    /// No bytes at all.
+    Empty,
+    /// No `@` outside quotes.
+    NoDomain,
+    /// The local-part is neither a dot-string nor a quoted string.
+    LocalPart,
+    /// The domain is neither a domain nor an address literal.
+    Domain,
+    /// A limit of RFC 5321, 4.5.3.1 is passed.
+    TooLong,
+}
+
+impl AddressError {
+    /// Says it in words, for diagnostics.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Empty => "empty address",
+            Self::NoDomain => "address without a domain",
+            Self::LocalPart => "bad local-part in address",
+            Self::Domain => "bad domain in address",
+            Self::TooLong => "address too long",
+        }
+    }
+}
+
+impl<'a> Mailbox<'a> {
+    /// Reads a mailbox. Brackets and a source route (RFC 5321, appendix C) round it are passed over.
+    ///
+    /// # Errors
+    /// Says in what way it isn't one; the limits of RFC 5321, 4.5.3.1 count.
+    pub fn parse(path: &'a [u8]) -> Result<Self, AddressError> {
+        let bare = strip_source_route(strip_brackets(path));
+        if bare.is_empty() {
+            return Err(AddressError::Empty);
+        }
+        if bare.eq_ignore_ascii_case(b"postmaster") {
+            return Ok(Self { local_part: bare, domain: b"" });
+        }
+        if bare.len() > limits::PATH_BYTES_MAX + 64 {
+            return Err(AddressError::TooLong);
+        }
+        let at = split_at_sign(bare)?;
+        let (local_part, domain) = (bare.get(..at), bare.get(at + 1..));
+        let (Some(local_part), Some(domain)) = (local_part, domain) else {
+            return Err(AddressError::NoDomain);
+        };
+        if !is_local_part(local_part) {
+            return Err(AddressError::LocalPart);
+        }
+        if !is_domain(domain) {
+            return Err(AddressError::Domain);
+        }
+        let too_long = local_part.len() > limits::LOCAL_PART_BYTES_MAX
+            || domain.len() > limits::DOMAIN_BYTES_MAX
+            || bare.len() + 2 > limits::PATH_BYTES_MAX;
+        if too_long { Err(AddressError::TooLong) } else { Ok(Self { local_part, domain }) }
+    }
+}
+
+/// Takes surrounding white space and one pair of brackets off.
+pub fn strip_brackets(path: &[u8]) -> &[u8] {
+    let path = path.trim_ascii();
+    match path {
+        [b'<', inner @ .., b'>'] => inner,
+        _ => path,
+    }
+}
+
+/// `@relay,@relay:mailbox` -> `mailbox`.
+fn strip_source_route(path: &[u8]) -> &[u8] {
+    if path.first() != Some(&b'@') {
+        return path;
+    }
+    memchr(b':', path).and_then(|colon| path.get(colon + 1..)).unwrap_or(path)
+}
+
+/// The `@` between local-part and domain: the last one, for a quoted local-part the one after its closing quote.
+fn split_at_sign(bare: &[u8]) -> Result<usize, AddressError> {
+    if bare.first() != Some(&b'"') {
+        return memrchr(b'@', bare).ok_or(AddressError::NoDomain);
+    }
+    let close = end_of_quoted(bare).ok_or(AddressError::LocalPart)?;
+    if bare.get(close) == Some(&b'@') { Ok(close) } else { Err(AddressError::LocalPart) }
+}
+
+/// For bytes that begin with a quote: the index after the closing one.
+fn end_of_quoted(bytes: &[u8]) -> Option<usize> {
+    let mut escaped = false;
+    for (index, &byte) in bytes.iter().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return Some(index + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+const fn is_atext(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\''
+        | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^' | b'_' | b'`' | b'{' | b'|' | b'}' | b'~')
+        || byte >= 0x80
+}
+
+fn is_utf8_where_needed(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
+}
+
+/// Dot-string or quoted string (RFC 5321, 4.1.2), with UTF-8 (RFC 6531, 3.3).
+fn is_local_part(bytes: &[u8]) -> bool {
+    if let [b'"', inner @ .., b'"'] = bytes {
+        let mut escaped = false;
+        for &byte in inner {
+            match byte {
+                0..=31 | 127 => return false,
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => return false,
+                _ => {}
+            }
+        }
+        return !escaped && is_utf8_where_needed(bytes);
+    }
+    let mut after_dot = true;
+    for &byte in bytes {
+        match byte {
+            b'.' if after_dot => return false,
+            b'.' => after_dot = true,
+            _ if is_atext(byte) => after_dot = false,
+            _ => return false,
+        }
+    }
+    !after_dot && is_utf8_where_needed(bytes)
+}
+
+/// Domain or address literal (RFC 5321, 4.1.2 and 4.1.3). Underscores are taken: real hosts have them.
+fn is_domain(bytes: &[u8]) -> bool {
+    if let [b'[', inner @ .., b']'] = bytes {
+        return !inner.is_empty()
+            && inner.iter().all(|&b| matches!(b, 33..=90 | 94..=126))
+            && inner.first().is_some_and(u8::is_ascii_alphanumeric);
+    }
+    let mut label_len = 0;
+    let mut last = b'.';
+    for &byte in bytes {
+        match byte {
+            b'.' if label_len == 0 || last == b'-' => return false,
+            b'.' => label_len = 0,
+            b'-' if label_len == 0 => return false,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | 0x80.. => label_len += 1,
+            _ => return false,
+        }
+        if label_len > 63 {
+            return false;
+        }
+        last = byte;
+    }
+    label_len > 0 && last != b'-' && is_utf8_where_needed(bytes)
+}
+
+/// Calls `each` with every addr-spec in the value of a To, Cc, Bcc or From field (RFC 5322, 3.4).
+///
+/// Display names, comments and group names are passed over. What stands where an address should be, but isn't one, is
+/// given as it is: it becomes a recipient with an invalid address, and isn't lost.
+pub fn each_address<'a>(value: &'a [u8], mut each: impl FnMut(&'a [u8])) {
+    let mut start = 0;
+    let mut scan = ListScan::default();
+    for (index, &byte) in value.iter().enumerate() {
+        match scan.step(byte) {
+            Boundary::None => {}
+            Boundary::GroupStart => start = index + 1,
+            Boundary::AddressEnd => {
+                emit_address(value.get(start..index), &mut each);
+                start = index + 1;
+            }
+        }
+    }
+    emit_address(value.get(start..), &mut each);
+}
+
+/// What a byte of an address list ends.
+enum Boundary {
+    None,
+    GroupStart,
+    AddressEnd,
+}
+
+/// Where in an address list we are: in quotes, in a comment, in brackets.
+#[derive(Default)]
+struct ListScan {
+    quoted: bool,
+    escaped: bool,
+    comments: u32,
+    bracket: bool,
+}
+
+impl ListScan {
+    fn step(&mut self, byte: u8) -> Boundary {
+        if self.escaped {
+            self.escaped = false;
+            return Boundary::None;
+        }
+        match byte {
+            b'\\' if self.quoted || self.comments > 0 => self.escaped = true,
+            b'"' if self.comments == 0 => self.quoted = !self.quoted,
+            _ if self.quoted => {}
+            b'(' => self.comments += 1,
+            b')' => self.comments = self.comments.saturating_sub(1),
+            _ if self.comments > 0 => {}
+            b'<' => self.bracket = true,
+            b'>' => self.bracket = false,
+            b',' | b';' if !self.bracket => return Boundary::AddressEnd,
+            b':' if !self.bracket => return Boundary::GroupStart,
+            _ => {}
+        }
+        Boundary::None
+    }
+}
+
+fn emit_address<'a>(piece: Option<&'a [u8]>, each: &mut impl FnMut(&'a [u8])) {
+    let Some(piece) = piece else { return };
+    let bare = addr_spec(piece);
+    if !bare.is_empty() {
+        each(bare);
+    }
+}
+
+/// `Name <local@domain>`, `local@domain (comment)` -> `local@domain`.
+pub fn addr_spec(piece: &[u8]) -> &[u8] {
+    if let Some(open) = unquoted_position(piece, b'<') {
+        let inner = piece.get(open + 1..).unwrap_or_default();
+        return match memrchr(b'>', inner) {
+            Some(close) => inner.get(..close).unwrap_or_default().trim_ascii(),
+            None => inner.trim_ascii(),
+        };
+    }
+    let mut bare = piece.trim_ascii();
+    while bare.last() == Some(&b')') {
+        let Some(open) = memchr::memrchr(b'(', bare) else { break };
+        bare = bare.get(..open).unwrap_or_default().trim_ascii();
+    }
+    while bare.first() == Some(&b'(') {
+        let Some(close) = memchr(b')', bare) else { break };
+        bare = bare.get(close + 1..).unwrap_or_default().trim_ascii();
+    }
+    bare
+}
+
+/// First `wanted` outside of quotes and comments.
+fn unquoted_position(bytes: &[u8], wanted: u8) -> Option<usize> {
+    let mut scan = ListScan::default();
+    bytes.iter().position(|&byte| {
+        let free = !scan.quoted && scan.comments == 0;
+        scan.step(byte);
+        free && byte == wanted
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(path: &[u8], expect: Result<(&str, &str), AddressError>) {
+        let got = Mailbox::parse(path).map(|mailbox| {
+            (
+                std::str::from_utf8(mailbox.local_part).unwrap(),
+                std::str::from_utf8(mailbox.domain).unwrap(),
+            )
+        });
+        assert_eq!(got, expect, "{}", String::from_utf8_lossy(path));
+    }
+
+    #[test]
+    fn mailboxes_are_read_as_rfc_5321_has_them() {
+        use AddressError::{Domain, Empty, LocalPart, NoDomain, TooLong};
+        check(b"a@b.example", Ok(("a", "b.example")));
+        check(b"<a.b+c@b.example>", Ok(("a.b+c", "b.example")));
+        check(b"<@x.example,@y.example:a@b.example>", Ok(("a", "b.example")));
+        check(b"\"a b\\\"@\"@b.example", Ok(("\"a b\\\"@\"", "b.example")));
+        check(b"a@[192.0.2.1]", Ok(("a", "[192.0.2.1]")));
+        check(b"Postmaster", Ok(("Postmaster", "")));
+        check("j\u{f6}rg@m\u{fc}ller.example".as_bytes(), Ok(("j\u{f6}rg", "m\u{fc}ller.example")));
+        check(b"", Err(Empty));
+        check(b"<>", Err(Empty));
+        check(b"alone", Err(NoDomain));
+        check(b"a@", Err(Domain));
+        check(b"@b", Err(LocalPart));
+        check(b"a@b..c", Err(Domain));
+        check(b".a@b", Err(LocalPart));
+        check(b"a..b@c", Err(LocalPart));
+        check(b"a b@c", Err(LocalPart));
+        check(b"a@b@c", Err(LocalPart));
+        check(b"\"a@b", Err(LocalPart));
+        check(b"a@-b.example", Err(Domain));
+        check(b"a\0@b", Err(LocalPart));
+        check(b"a\xff@b", Err(LocalPart));
+        check(&[b"x".repeat(65), b"@b".to_vec()].concat(), Err(TooLong));
+        check(&[b"a@".to_vec(), b"x".repeat(64)].concat(), Err(Domain));
+        check(&[b"a@".to_vec(), b"abc.".repeat(63), b"abcd".to_vec()].concat(), Err(TooLong));
+        check(&b"x".repeat(100_000), Err(TooLong));
+    }
+
+    #[test]
+    fn a_mailbox_at_each_limit_is_taken() {
+        let local = "l".repeat(64);
+        let domain = format!("{}.{}.{}", "d".repeat(63), "e".repeat(63), "f".repeat(60));
+        let path = format!("{local}@{domain}");
+        assert_eq!(path.len() + 2, 255);
+        assert!(Mailbox::parse(path.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn address_lists_give_each_address_once() {
+        let check = |value: &str, expect: &[&str]| {
+            let mut got = Vec::new();
+            each_address(value.as_bytes(), |a| got.push(String::from_utf8_lossy(a).into_owned()));
+            assert_eq!(got, expect, "{value}");
+        };
+        check("a@b", &["a@b"]);
+        check("A <a@b>, \"B, C\" <c@d>,\r\n e@f (com, ment)", &["a@b", "c@d", "e@f"]);
+        check("team: a@b, c@d;, e@f", &["a@b", "c@d", "e@f"]);
+        check("undisclosed-recipients:;", &[]);
+        check("<a@b", &["a@b"]);
+        check("\"unclosed <a@b>", &["\"unclosed <a@b>"]);
+        check("broken, a@b", &["broken", "a@b"]);
+        check("<@x,@y:a@b>", &["@x,@y:a@b"]);
+        check("", &[]);
+    }
+}

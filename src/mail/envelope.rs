@@ -1,0 +1,211 @@
+//! The envelope of a message (RFC 5321, 2.3.1), with the parameters of RFC 3461 and the queue's own book-keeping.
+//!
+//! An envelope borrows from the queue. Its recipients stand in a list of their own, so that the list's memory is used again for
+//! the next message. Not here: how a format writes an envelope down (`queue`).
+
+use crate::mail::date::Time;
+use smallvec::SmallVec;
+
+/// Where reports about a message go (RFC 5321, 4.4 and 4.5.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReversePath<'a> {
+    /// The queue doesn't say.
+    #[default]
+    Unknown,
+    /// `<>`: nobody is to be answered.
+    Null,
+    /// A path, valid or not, without its brackets.
+    Path(&'a [u8]),
+}
+
+impl<'a> ReversePath<'a> {
+    /// From the bytes of a Return-Path field or an envelope: no bytes between the brackets are the null path.
+    pub fn from_path(path: &'a [u8]) -> Self {
+        match crate::mail::address::strip_brackets(path) {
+            b"" => Self::Null,
+            bare => Self::Path(bare),
+        }
+    }
+
+    /// The path's bytes: none for the null and the unknown path.
+    pub const fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Path(path) => path,
+            Self::Null | Self::Unknown => b"",
+        }
+    }
+
+    /// True where the queue says something, if only `<>`.
+    pub const fn is_known(self) -> bool {
+        !matches!(self, Self::Unknown)
+    }
+}
+
+/// Name of a message within its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueId<'a> {
+    /// The queue's own name for it. Bytes that aren't printable ASCII, and `%`, are written as `%XX`.
+    Given(&'a [u8]),
+    /// Made from its place, where the format has no names: the file's tag and the offset, `5F3A9C01.1A2B3C`.
+    Place {
+        /// Tag of the file: from its first bytes and its length (`queue`).
+        tag: u32,
+        /// Offset of the message in it.
+        offset: u64,
+    },
+}
+
+impl QueueId<'_> {
+    /// Appends the name, printable ASCII without space, at most 255 bytes.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match *self {
+            Self::Given(name) => write_name(name, out),
+            Self::Place { tag, offset } => {
+                write_hex(u64::from(tag), 8, out);
+                out.push(b'.');
+                write_hex(offset, 1, out);
+            }
+        }
+    }
+}
+
+fn write_name(name: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    for &byte in name {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            out.push(byte);
+        } else {
+            out.push(b'%');
+            write_hex(u64::from(byte), 2, out);
+        }
+        if out.len() - start > 230 {
+            // A longer name is told apart by its checksum.
+            out.push(b'~');
+            write_hex(u64::from(crc32c::crc32c(name)), 8, out);
+            return;
+        }
+    }
+}
+
+/// Appends upper case hexadecimal digits, at least `width`.
+pub fn write_hex(value: u64, width: usize, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let needed = (64 - value.leading_zeros() as usize).div_ceil(4).max(width).max(1);
+    for place in (0..needed).rev() {
+        let digit = (value >> (4 * place)) & 15;
+        out.push(usize::try_from(digit).ok().and_then(|d| DIGITS.get(d)).copied().unwrap_or(b'0'));
+    }
+}
+
+/// What the sender wants back with a report (RFC 3461, 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ret {
+    /// The whole message.
+    Full,
+    /// The header section.
+    Hdrs,
+}
+
+/// When the sender wants to hear about a recipient (RFC 3461, 4.1): a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notify(pub u8);
+
+impl Notify {
+    /// Never.
+    pub const NEVER: u8 = 1;
+    /// On delivery.
+    pub const SUCCESS: u8 = 2;
+    /// On failure.
+    pub const FAILURE: u8 = 4;
+    /// On delay.
+    pub const DELAY: u8 = 8;
+
+    /// Whether a failure may be reported.
+    pub const fn allows_failure(self) -> bool {
+        self.0 & Self::FAILURE != 0 && self.0 & Self::NEVER == 0
+    }
+}
+
+/// One recipient of a message as it stands in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recipient<'a> {
+    /// The forward-path without its brackets; any bytes.
+    pub forward_path: &'a [u8],
+    /// NOTIFY, where given.
+    pub notify: Option<Notify>,
+    /// ORCPT, xtext decoded, where given.
+    pub orcpt: Option<&'a [u8]>,
+    /// Nothing is left to do for it.
+    pub done: bool,
+}
+
+impl<'a> Recipient<'a> {
+    /// A recipient without parameters.
+    pub const fn new(forward_path: &'a [u8]) -> Self {
+        Self { forward_path, notify: None, orcpt: None, done: false }
+    }
+}
+
+/// The envelope of one message, but for its recipients.
+#[derive(Clone, Debug)]
+pub struct Envelope<'a> {
+    /// Name in the queue.
+    pub queue_id: QueueId<'a>,
+    /// When the message came into the queue.
+    pub arrival: Option<Time>,
+    /// Where reports go.
+    pub reverse_path: ReversePath<'a>,
+    /// How often delivery was tried.
+    pub attempts: u32,
+    /// Not before.
+    pub next_attempt: Option<Time>,
+    /// After it, what can't be delivered has failed.
+    pub expiry: Option<Time>,
+    /// 1 highest to 5 lowest.
+    pub priority: u8,
+    /// Systems that have handled it, oldest first.
+    pub hops: SmallVec<[&'a [u8]; 4]>,
+    /// ENVID, xtext decoded.
+    pub envid: Option<&'a [u8]>,
+    /// RET.
+    pub ret: Option<Ret>,
+    /// BODY and SMTPUTF8, as in docs/segment.md.
+    pub body: u8,
+}
+
+impl<'a> Envelope<'a> {
+    /// An envelope that says nothing yet.
+    pub fn new(queue_id: QueueId<'a>) -> Self {
+        Self {
+            queue_id,
+            arrival: None,
+            reverse_path: ReversePath::Unknown,
+            attempts: 0,
+            next_attempt: None,
+            expiry: None,
+            priority: 3,
+            hops: SmallVec::new(),
+            envid: None,
+            ret: None,
+            body: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queue_ids_are_printable_and_bounded() {
+        let written = |id: QueueId<'_>| {
+            let mut out = Vec::new();
+            id.write(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(QueueId::Place { tag: 0xAB, offset: 0 }), "000000AB.0");
+        assert_eq!(written(QueueId::Place { tag: u32::MAX, offset: 0x1A2B3C }), "FFFFFFFF.1A2B3C");
+        assert_eq!(written(QueueId::Given(b"a b%\xff")), "a%20b%25%FF");
+        assert!(written(QueueId::Given(&b"\0".repeat(10_000))).len() <= 255);
+    }
+}

@@ -1,0 +1,209 @@
+//! Header fields of RFC 5322, read as slices, in one pass over the header section.
+//!
+//! Only what routing needs is read ([`HeaderFacts`]); no field that it doesn't need can decide a message's fate. A line
+//! that isn't a field is passed over. Nothing is decoded.
+
+use crate::limits;
+use memchr::memchr;
+use smallvec::SmallVec;
+
+/// A header field: its name, and its value with its folding, without the last line end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The field's name, as it is written.
+    pub name: &'a [u8],
+    /// All behind the colon, continuation lines included.
+    pub value: &'a [u8],
+}
+
+impl<'a> Field<'a> {
+    /// Whether this is the field `name`; case doesn't count.
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    /// The value without white space round it.
+    pub fn trimmed(&self) -> &'a [u8] {
+        self.value.trim_ascii()
+    }
+}
+
+/// The fields of a header section, in order; ends at the empty line, or at the end of the content.
+pub const fn fields(content: &[u8]) -> Fields<'_> {
+    Fields { content, at: 0 }
+}
+
+/// Iterator of [`fields`].
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    content: &'a [u8],
+    at: usize,
+}
+
+impl Fields<'_> {
+    /// Where the next field begins; after the last one: where the empty line or the end is.
+    pub const fn position(&self) -> usize {
+        self.at
+    }
+
+    fn line_end(&self, from: usize) -> usize {
+        let rest = self.content.get(from..).unwrap_or_default();
+        memchr(b'\n', rest).map_or(self.content.len(), |at| from + at + 1)
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Field<'a>> {
+        while self.at < self.content.len().min(limits::HEADER_BYTES_MAX) {
+            let start = self.at;
+            if matches!(self.content.get(start..)?, [b'\n', ..] | [b'\r', b'\n', ..]) {
+                return None;
+            }
+            let mut end = self.line_end(start);
+            while matches!(self.content.get(end), Some(b' ' | b'\t')) {
+                end = self.line_end(end);
+            }
+            self.at = end;
+            let line = strip_line_end(self.content.get(start..end)?);
+            let Some(colon) = memchr(b':', line) else { continue };
+            let name = line.get(..colon)?.trim_ascii_end();
+            let is_name = !name.is_empty() && name.iter().all(|&b| b > b' ' && b != 127);
+            if is_name {
+                return Some(Field { name, value: line.get(colon + 1..)? });
+            }
+        }
+        None
+    }
+}
+
+/// Takes one LF or CRLF off the end.
+pub fn strip_line_end(line: &[u8]) -> &[u8] {
+    match line {
+        [inner @ .., b'\r', b'\n'] | [inner @ .., b'\n'] => inner,
+        _ => line,
+    }
+}
+
+/// Length of the header section of a content, without the empty line behind it.
+pub fn section_len(content: &[u8]) -> usize {
+    let mut fields = fields(content);
+    while fields.next().is_some() {}
+    fields.position()
+}
+
+/// Where a forward-path was found in a header section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecipientField {
+    /// X-Original-To: the address as it was before aliases (Postfix).
+    XOriginalTo,
+    /// Delivered-To: the address it was delivered to.
+    DeliveredTo,
+    /// To, Cc and Bcc.
+    Destination,
+}
+
+/// What routing needs of a header section, from one pass over it.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderFacts<'a> {
+    /// The topmost Return-Path field.
+    pub return_path: Option<&'a [u8]>,
+    /// Received and Delivered-To fields: hops that the message has made.
+    pub hops: u32,
+    /// The topmost Received field, which has the time of arrival behind its last `;`.
+    pub received: Option<&'a [u8]>,
+    /// The Date field.
+    pub date: Option<&'a [u8]>,
+    /// The topmost Content-Type is `multipart/report`: the message is itself a report (RFC 6522).
+    pub is_report: bool,
+    /// The fields that may name recipients, in order; for Delivered-To the topmost alone.
+    pub recipients: SmallVec<[(RecipientField, &'a [u8]); 12]>,
+    /// Marker of an injected fault, where the feature is on.
+    pub fault: Option<&'a [u8]>,
+}
+
+impl<'a> HeaderFacts<'a> {
+    /// Reads them.
+    pub fn read(content: &'a [u8]) -> Self {
+        let mut facts = Self::default();
+        let mut content_type_seen = false;
+        for field in fields(content) {
+            // Most fields are told apart by their first byte alone.
+            match field.name.first().map(u8::to_ascii_lowercase) {
+                Some(b'r') if field.is("Received") => {
+                    facts.hops = facts.hops.saturating_add(1);
+                    facts.received = facts.received.or(Some(field.value));
+                }
+                Some(b'r') if field.is("Return-Path") => {
+                    facts.return_path = facts.return_path.or(Some(field.trimmed()));
+                }
+                Some(b'd') if field.is("Delivered-To") => facts.delivered_to(field),
+                Some(b'd') if field.is("Date") => facts.date = facts.date.or(Some(field.value)),
+                Some(b't') if field.is("To") => facts.destination(field),
+                Some(b'c') if field.is("Cc") => facts.destination(field),
+                Some(b'b') if field.is("Bcc") => facts.destination(field),
+                Some(b'c') if !content_type_seen && field.is("Content-Type") => {
+                    content_type_seen = true;
+                    facts.is_report = is_report(field.trimmed());
+                }
+                Some(b'x') if field.is("X-Original-To") => {
+                    facts.recipients.push((RecipientField::XOriginalTo, field.trimmed()));
+                }
+                Some(b'x') if cfg!(feature = "fault-injection") && field.is("X-Inqueue-Fault") => {
+                    facts.fault = Some(field.trimmed());
+                }
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    fn delivered_to(&mut self, field: Field<'a>) {
+        self.hops = self.hops.saturating_add(1);
+        if !self.recipients.iter().any(|(kind, _)| *kind == RecipientField::DeliveredTo) {
+            self.recipients.push((RecipientField::DeliveredTo, field.trimmed()));
+        }
+    }
+
+    fn destination(&mut self, field: Field<'a>) {
+        self.recipients.push((RecipientField::Destination, field.value));
+    }
+}
+
+fn is_report(content_type: &[u8]) -> bool {
+    const REPORT: &[u8] = b"multipart/report";
+    content_type.get(..REPORT.len()).is_some_and(|start| start.eq_ignore_ascii_case(REPORT))
+        && !content_type.get(REPORT.len()).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_slices_with_their_folding() {
+        let content = b"Subject: a\r\n b\r\nno field here\r\nTo : x@y\r\n\r\nBody: z\r\n";
+        let got: Vec<_> = fields(content).map(|f| (f.name, f.value)).collect();
+        assert_eq!(got, [(&b"Subject"[..], &b" a\r\n b"[..]), (b"To", b" x@y")]);
+        assert_eq!(section_len(content), 42);
+        assert_eq!(section_len(b"A: b"), 4);
+        assert_eq!(section_len(b""), 0);
+        assert_eq!(section_len(b"\nbody"), 0);
+    }
+
+    #[test]
+    fn facts_are_those_that_routing_needs() {
+        let content = b"Return-Path: <a@b>\nReturn-Path: <x@y>\nReceived: 1; Fri\nRECEIVED: 2\n\
+            Delivered-To: one@x\nDelivered-To: two@x\nX-Original-To: orig@x\nTo: to@x\ncc: cc@x\n\
+            Content-Type: Multipart/Report; report-type=x\nContent-Type: text/plain\n\nReceived: 3\n";
+        let facts = HeaderFacts::read(content);
+        assert_eq!(facts.return_path, Some(&b"<a@b>"[..]));
+        assert_eq!(facts.hops, 4);
+        assert_eq!(facts.received, Some(&b" 1; Fri"[..]));
+        assert!(facts.is_report);
+        let names: Vec<_> = facts.recipients.iter().map(|(_, value)| value.trim_ascii()).collect();
+        assert_eq!(names, [&b"one@x"[..], b"orig@x", b"to@x", b"cc@x"]);
+        assert!(!HeaderFacts::read(b"Content-Type: multipart/reporting\n\n").is_report);
+    }
+}

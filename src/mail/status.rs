@@ -1,0 +1,88 @@
+//! Enhanced status codes (RFC 3463), and the original system's numbers for the same thing.
+//!
+//! Only the codes that `decide` gives stand here; a status that was read from elsewhere stays the text that it is.
+
+use std::fmt;
+
+/// An enhanced mail system status code: class, subject, detail (RFC 3463, 2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EnhancedStatus {
+    /// 2 success, 4 persistent transient failure, 5 permanent failure.
+    pub class: u8,
+    /// What it is about: 1 address, 2 mailbox, 4 routing, 6 content, 7 policy.
+    pub subject: u8,
+    /// The detail within the subject.
+    pub detail: u8,
+}
+
+impl EnhancedStatus {
+    const fn new(class: u8, subject: u8, detail: u8) -> Self {
+        Self { class, subject, detail }
+    }
+    /// 2.0.0: handed on.
+    pub const SUCCESS: Self = Self::new(2, 0, 0);
+    /// 2.1.5: destination address valid.
+    pub const ADDRESS_VALID: Self = Self::new(2, 1, 5);
+    /// 4.0.0: not tried yet.
+    pub const NOT_DUE: Self = Self::new(4, 0, 0);
+    /// 4.2.2: mailbox full, may have room later.
+    pub const MAILBOX_FULL_FOR_NOW: Self = Self::new(4, 2, 2);
+    /// 5.1.1: no such mailbox.
+    pub const MAILBOX_UNKNOWN: Self = Self::new(5, 1, 1);
+    /// 5.1.2: no such system.
+    pub const SYSTEM_UNKNOWN: Self = Self::new(5, 1, 2);
+    /// 5.1.3: bad syntax of the address.
+    pub const BAD_ADDRESS: Self = Self::new(5, 1, 3);
+    /// 5.1.6: mailbox has moved.
+    pub const MAILBOX_MOVED: Self = Self::new(5, 1, 6);
+    /// 5.2.1: mailbox disabled.
+    pub const MAILBOX_DISABLED: Self = Self::new(5, 2, 1);
+    /// 5.2.2: mailbox full, for longer than the queue waits.
+    pub const MAILBOX_FULL: Self = Self::new(5, 2, 2);
+    /// 5.4.6: routing loop.
+    pub const LOOP: Self = Self::new(5, 4, 6);
+    /// 5.6.0: the message itself can't be delivered.
+    pub const BAD_MESSAGE: Self = Self::new(5, 6, 0);
+
+    /// What it means, in a sentence for people.
+    pub const fn text(self) -> &'static str {
+        match (self.class, self.subject, self.detail) {
+            (2, 0, 0) => "handed on",
+            (2, ..) => "delivered",
+            (4, 0, 0) => "not due yet",
+            (4, 2, 2) => "the mailbox is full; delivery will be tried again",
+            (5, 1, 1) => "there is no such mailbox",
+            (5, 1, 2) => "there is no such domain, or mail for it is not taken",
+            (5, 1, 3) => "the address is not a valid mail address",
+            (5, 1, 6) => "the mailbox has moved",
+            (5, 2, 1) => "the mailbox takes no mail",
+            (5, 2, 2) => "the mailbox is full, and was for too long",
+            (5, 4, 6) => "the message goes round in a loop",
+            (5, 6, 0) => "the message has no recipient",
+            _ => "delivery failed",
+        }
+    }
+}
+
+impl fmt::Display for EnhancedStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
+    }
+}
+
+impl fmt::Debug for EnhancedStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The original system's text for its number, as the KB prints it (Q127919, Q162841, Q138054, Q194549).
+pub const fn original_text(number: u16) -> &'static str {
+    match number {
+        2 => "Mail was received that was addressed to unknown addresses.",
+        3 => "Message hop count exceeded.",
+        17 => "Unable to deliver user mail due to a full mailbag.",
+        24 => "Message was not delivered: routing file was corrupted.",
+        _ => "",
+    }
+}
