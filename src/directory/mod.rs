@@ -1,40 +1,309 @@
-//! placeholder
+//! The directory: who exists, and what becomes of mail for them. An immutable snapshot, read
+//! without locks.
+//!
+//! The file's format is docs/directory.md. Not here: expanding an alias or a list (`decide` does,
+//! and counts levels), and any other source than a file. A quoted local-part is compared as it is
+//! written: `"a"@b` and `a@b` are two.
+//!
+//! Invariants: look-ups take no lock and no memory; a snapshot is the whole file or it isn't made
+//! at all; the same file gives the same answers and the same errors, however many threads read it.
+//! Bad data is told with line and column, up to [`limits::DIRECTORY_ERRORS_TOLD_MAX`] errors; it
+//! never panics.
+
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use crate::limits;
 use crate::mail::address::Mailbox;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
 /// What the directory says about a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing<'d> {
-    /// Takes mail.
+    /// It takes mail.
     Mailbox,
-    /// Full.
+    /// It is full (RFC 3463, X.2.2).
     Full,
-    /// Takes no mail.
+    /// It exists, but takes no mail (RFC 3463, X.2.1).
     Disabled,
-    /// Moved.
+    /// Its owner has gone to another address (RFC 3463, X.1.6).
     Moved(&'d [u8]),
-    /// An alias (also: what a catch-all takes).
+    /// Mail goes to the targets, under the same reverse-path (RFC 5321, 3.9.1); also what a
+    /// catch-all takes, and `postmaster` without a domain.
     Alias(&'d [Box<[u8]>]),
-    /// A list.
+    /// A mailing list: mail goes to the members, under the owner's reverse-path (RFC 5321, 3.9.2).
     List {
-        /// Owner.
+        /// Whom reports about the list's mail go to.
         owner: Option<&'d [u8]>,
-        /// Members.
+        /// The addresses that mail goes to.
         members: &'d [Box<[u8]>],
     },
-    /// Local domain, not listed.
+    /// The domain is local, and nobody is listed there by that name.
     Unknown,
-    /// Relayed by a route.
+    /// The domain is relayed by this route; empty: by the domain itself.
     Relay(&'d [u8]),
-    /// Not a local domain.
+    /// The directory doesn't know the domain.
     Remote,
 }
-/// Directory.
+
+/// Who exists: the content of one directory file. The default is empty: every domain is remote.
 #[derive(Debug, Default)]
-pub struct Directory;
+pub struct Directory {
+    tables: Tables,
+    checksum: u32,
+}
+
+/// Keys are in lower case (ASCII letters alone), and so are all look-ups.
+#[derive(Debug, Default)]
+struct Tables {
+    /// By `local-part@domain`.
+    entries: HashMap<Box<[u8]>, Listed<Entry>, ahash::RandomState>,
+    /// By domain; those of `entries` are in it, too.
+    domains: HashMap<Box<[u8]>, Listed<DomainRule>, ahash::RandomState>,
+    systems: HashSet<Box<[u8]>, ahash::RandomState>,
+    postmaster: Option<Box<[u8]>>,
+}
+
+/// What stands in a line of the file.
+#[derive(Debug)]
+struct Listed<T> {
+    /// Number of the line, from 1.
+    line: usize,
+    rule: T,
+}
+
+/// What is done with mail for an address.
+#[derive(Debug)]
+enum Entry {
+    Mailbox,
+    Full,
+    Disabled,
+    Moved(Box<[u8]>),
+    Alias(Box<[Box<[u8]>]>),
+    List(Box<List>),
+}
+
+#[derive(Debug)]
+struct List {
+    owner: Option<Box<[u8]>>,
+    members: Box<[Box<[u8]>]>,
+}
+
+/// What is done with mail for a domain, where the address isn't listed.
+#[derive(Debug)]
+enum DomainRule {
+    Local,
+    CatchAll(Box<[u8]>),
+    Relay(Box<[u8]>),
+}
+
 impl Directory {
-    /// x
-    pub fn look_up(&self, _: Mailbox<'_>) -> Standing<'_> { Standing::Remote }
-    /// x
-    pub fn is_system(&self, _: &[u8]) -> bool { false }
-    /// x
-    pub fn postmaster(&self) -> Option<&[u8]> { None }
+    /// Reads a directory file.
+    ///
+    /// # Errors
+    /// Says why the file can't be read, or which of its lines are wrong.
+    pub fn load(path: &Path) -> Result<Self, DirectoryError> {
+        let bytes = std::fs::read(path)
+            .map_err(|source| DirectoryError::Read { path: path.to_path_buf(), source })?;
+        Self::parse(&bytes, &path.to_string_lossy())
+    }
+
+    /// Reads the bytes of a directory file; `name` is the file's name in errors.
+    ///
+    /// # Errors
+    /// Says which lines are wrong.
+    pub fn parse(bytes: &[u8], name: &str) -> Result<Self, DirectoryError> {
+        Self::parse_in_chunks(bytes, name, parse::CHUNK_BYTES)
+    }
+
+    fn parse_in_chunks(
+        bytes: &[u8],
+        name: &str,
+        chunk_bytes: usize,
+    ) -> Result<Self, DirectoryError> {
+        match parse::read(bytes, chunk_bytes) {
+            Ok(tables) => Ok(Self { tables, checksum: crc32c::crc32c(bytes) }),
+            Err(errors) => Err(DirectoryError::Invalid {
+                name: name.to_owned(),
+                errors: errors.told,
+                count: errors.count,
+            }),
+        }
+    }
+
+    /// What becomes of mail for a mailbox. Case of ASCII letters doesn't count, in the domain and
+    /// in the local-part.
+    pub fn look_up(&self, mailbox: Mailbox<'_>) -> Standing<'_> {
+        if mailbox.domain.is_empty() {
+            return self.look_up_bare(mailbox.local_part);
+        }
+        let mut key = Folded::new();
+        let listed = key.mailbox(mailbox).and_then(|key| self.tables.entries.get(key));
+        match listed {
+            Some(listed) => listed.rule.standing(),
+            None => self.look_up_domain(mailbox.domain),
+        }
+    }
+
+    /// `postmaster` without a domain (RFC 5321, 4.1.1.3).
+    fn look_up_bare(&self, local_part: &[u8]) -> Standing<'_> {
+        match &self.tables.postmaster {
+            Some(postmaster) if local_part.eq_ignore_ascii_case(b"postmaster") => {
+                Standing::Alias(std::slice::from_ref(postmaster))
+            }
+            _ => Standing::Unknown,
+        }
+    }
+
+    fn look_up_domain(&self, domain: &[u8]) -> Standing<'_> {
+        let mut key = Folded::new();
+        let listed = key.domain(domain).and_then(|key| self.tables.domains.get(key));
+        match listed.map(|listed| &listed.rule) {
+            Some(DomainRule::Local) => Standing::Unknown,
+            Some(DomainRule::CatchAll(target)) => Standing::Alias(std::slice::from_ref(target)),
+            Some(DomainRule::Relay(route)) => Standing::Relay(route),
+            None => Standing::Remote,
+        }
+    }
+
+    /// Whether a path, with or without its brackets, is that of a system. What isn't a mailbox is
+    /// none.
+    pub fn is_system(&self, path: &[u8]) -> bool {
+        if self.tables.systems.is_empty() {
+            return false;
+        }
+        let Ok(mailbox) = Mailbox::parse(path) else { return false };
+        Folded::new().mailbox(mailbox).is_some_and(|key| self.tables.systems.contains(key))
+    }
+
+    /// The postmaster's address, where the directory names one.
+    pub fn postmaster(&self) -> Option<&[u8]> {
+        self.tables.postmaster.as_deref()
+    }
+
+    /// CRC32C of the file's bytes: tells whether two runs had the same directory.
+    pub const fn checksum(&self) -> u32 {
+        self.checksum
+    }
+
+    /// How many addresses are listed; domains, systems and the postmaster don't count.
+    pub fn len(&self) -> usize {
+        self.tables.entries.len()
+    }
+
+    /// True where no address is listed. Domains may be.
+    pub fn is_empty(&self) -> bool {
+        self.tables.entries.is_empty()
+    }
+}
+
+impl Entry {
+    fn standing(&self) -> Standing<'_> {
+        match self {
+            Self::Mailbox => Standing::Mailbox,
+            Self::Full => Standing::Full,
+            Self::Disabled => Standing::Disabled,
+            Self::Moved(new) => Standing::Moved(new),
+            Self::Alias(targets) => Standing::Alias(targets),
+            Self::List(list) => {
+                Standing::List { owner: list.owner.as_deref(), members: &list.members }
+            }
+        }
+    }
+}
+
+/// Longest key: every mailbox that `Mailbox::parse` takes is shorter.
+const KEY_BYTES_MAX: usize = limits::PATH_BYTES_MAX + 64;
+
+/// A look-up key in lower case, on the stack: look-ups take no memory.
+struct Folded {
+    bytes: [u8; KEY_BYTES_MAX],
+    len: usize,
+}
+
+impl Folded {
+    const fn new() -> Self {
+        Self { bytes: [0; KEY_BYTES_MAX], len: 0 }
+    }
+
+    /// The key of a mailbox; none where it is longer than anything that can be listed.
+    fn mailbox(&mut self, mailbox: Mailbox<'_>) -> Option<&[u8]> {
+        self.push(mailbox.local_part)?;
+        self.push(b"@")?;
+        self.domain(mailbox.domain)
+    }
+
+    fn domain(&mut self, domain: &[u8]) -> Option<&[u8]> {
+        self.push(domain)?;
+        self.bytes.get(..self.len)
+    }
+
+    fn push(&mut self, piece: &[u8]) -> Option<()> {
+        let end = self.len + piece.len();
+        let space = self.bytes.get_mut(self.len..end)?;
+        space.copy_from_slice(piece);
+        space.make_ascii_lowercase();
+        self.len = end;
+        Some(())
+    }
+}
+
+/// Why there is no directory. Nothing is run then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DirectoryError {
+    /// The file can't be read.
+    #[error("{}: cannot read it: {source} (is the path right, may this user?)", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Some lines are wrong.
+    #[error("{}", Listing { name, errors, count: *count })]
+    Invalid {
+        /// The file's name.
+        name: String,
+        /// The first errors, in the order of the file.
+        errors: Vec<EntryError>,
+        /// How many errors there are in all.
+        count: usize,
+    },
+}
+
+/// An error in one line of a directory file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryError {
+    /// Number of the line, from 1.
+    pub line: usize,
+    /// Place in the line in bytes, from 1.
+    pub column: usize,
+    /// What is wrong there, and what to do.
+    pub what: String,
+}
+
+/// All errors of a file, one a line, as compilers print them.
+struct Listing<'e> {
+    name: &'e str,
+    errors: &'e [EntryError],
+    count: usize,
+}
+
+impl fmt::Display for Listing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.errors.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            let EntryError { line, column, what } = error;
+            write!(f, "{separator}{}:{line}:{column}: {what}", self.name)?;
+        }
+        match self.count.saturating_sub(self.errors.len()) {
+            0 => Ok(()),
+            more => write!(f, "\n{}: and {more} more errors", self.name),
+        }
+    }
 }
