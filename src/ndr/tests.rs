@@ -427,7 +427,7 @@ fn check_returned(case: &Case, (header, body): (&[u8], &[u8])) {
         assert_eq!(body.len(), mail::header::section_len(&content));
         assert!(!body.contains(&0));
     }
-    assert_eq!(header.ends_with("7bit") && !body.is_ascii(), false);
+    assert!(!header.ends_with("7bit") || body.is_ascii());
 }
 
 fn hostile_bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -499,7 +499,9 @@ proptest! {
 
 #[test]
 fn golden_reports_hold_the_invariants() {
-    golden_cases().iter().for_each(|(_, _, case)| check_invariants(case));
+    for (_, _, case) in golden_cases() {
+        check_invariants(&case);
+    }
 }
 
 #[test]
