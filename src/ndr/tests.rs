@@ -343,6 +343,8 @@ fn take_apart<'r>(report: &'r [u8], eol: &str) -> Taken<'r> {
     let empty_line = [eol, eol].concat();
     let end = position(report, empty_line.as_bytes()).unwrap();
     let header = std::str::from_utf8(&report[..end]).unwrap();
+    let one_line = header.replace(eol, "");
+    assert!(!one_line.contains(|c: char| c.is_ascii_control()), "{one_line:?}");
     let names = header
         .split(eol)
         .filter(|line| !line.starts_with(' '))
