@@ -23,6 +23,12 @@ impl<'a> Content<'a> {
         Self { raw, quoted: next_quote(raw, 0).is_some() }
     }
 
+    /// As [`Content::quoted`], where it is known already whether any line is quoted: framing sees
+    /// that on its way.
+    pub const fn quoted_known(raw: &'a [u8], quoted: bool) -> Self {
+        Self { raw, quoted }
+    }
+
     /// The bytes as they lie in the queue, quoted lines included. Header fields are read from these.
     pub const fn raw(&self) -> &'a [u8] {
         self.raw
@@ -67,34 +73,51 @@ impl<'a> Iterator for Runs<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         let raw = self.content.raw;
-        if self.start >= raw.len() {
-            return None;
+        while self.start < raw.len() {
+            let quote = if self.content.quoted { next_quote(raw, self.scan) } else { None };
+            let start = self.start;
+            let end = quote.map_or(raw.len(), |quote| quote.line_start);
+            if let Some(quote) = quote {
+                self.start = quote.line_start + 1;
+                self.scan = quote.scanned;
+            } else {
+                self.start = raw.len();
+            }
+            // Nothing stands before a quoted first line.
+            if end > start {
+                return raw.get(start..end);
+            }
         }
-        let quote = if self.content.quoted { next_quote(raw, self.scan) } else { None };
-        let end = quote.unwrap_or(raw.len());
-        let run = raw.get(self.start..end);
-        self.start = end + usize::from(quote.is_some());
-        self.scan = self.start;
-        match run {
-            Some([]) if quote.is_some() => self.next(),
-            other => other,
-        }
+        None
     }
 }
 
-/// The next `>` to be left out: the first of a line `>+From `, at or after `from`.
-fn next_quote(raw: &[u8], from: usize) -> Option<usize> {
+/// A quoted line.
+#[derive(Clone, Copy)]
+struct Quote {
+    /// Index of its first `>`, the one to be left out.
+    line_start: usize,
+    /// Index behind its `From `: the next search begins here, so that no `>` is looked at over and
+    /// over.
+    scanned: usize,
+}
+
+/// The next line `>+From ` whose brackets begin at or after `from`, which is 0 or a `scanned` of
+/// before.
+///
+/// Linear over all calls on one content, whatever is in it: the brackets that are walked back over
+/// lie between two hits.
+fn next_quote(raw: &[u8], from: usize) -> Option<Quote> {
     let mut at = from;
     loop {
         let hit = at + memmem::find(raw.get(at..)?, b">From ")?;
-        let before = raw.get(..hit)?;
-        let depth = before.iter().rev().take_while(|&&b| b == b'>').count();
-        let line_start = hit - depth;
-        let begins_line = line_start == 0 || raw.get(line_start - 1) == Some(&b'\n');
-        if begins_line && line_start >= from {
-            return Some(line_start);
+        let scanned = hit + b">From ".len();
+        let before = raw.get(from..hit)?;
+        let line_start = hit - before.iter().rev().take_while(|&&b| b == b'>').count();
+        if line_start == 0 || raw.get(line_start - 1) == Some(&b'\n') {
+            return Some(Quote { line_start, scanned });
         }
-        at = hit + 6;
+        at = scanned;
     }
 }
 
@@ -115,5 +138,22 @@ mod tests {
         check(b">From x\n>>From y\n >From z\n>Fromage\n", b"From x\n>From y\n >From z\n>Fromage\n");
         check(b"a\n>From x>From y\n>>>From ", b"a\nFrom x>From y\n>>From ");
         check(b">>From >From \r\n>From a", b">From >From \r\nFrom a");
+    }
+    #[test]
+    fn a_megabyte_of_brackets_takes_no_time() {
+        let run = b">".repeat(1 << 20);
+        for tail in [&b""[..], b"From ", b"From x\n>From ", b"x>From "] {
+            let raw = [&run[..], tail].concat();
+            let content = Content::quoted(&raw);
+            let quotes = match tail {
+                b"From " => 1,
+                b"From x\n>From " => 2,
+                _ => 0,
+            };
+            assert_eq!(content.is_quoted(), quotes > 0);
+            assert_eq!(content.len(), (raw.len() - quotes) as u64);
+        }
+        let many = b">>>>From ".repeat(1 << 16);
+        assert_eq!(Content::quoted(&many).len(), many.len() as u64 - 1);
     }
 }
