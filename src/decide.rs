@@ -186,8 +186,7 @@ impl<'a> Judge<'a> {
     /// Decides about one message; what the verdict held before is forgotten.
     pub fn decide(&self, case: Case<'_, 'a>, verdict: &mut Verdict<'a>) {
         let arrival = case.envelope.arrival.unwrap_or(self.now);
-        let expiry =
-            case.envelope.expiry.unwrap_or_else(|| arrival.plus_s(self.policy.lifetime_s));
+        let expiry = case.envelope.expiry.unwrap_or_else(|| arrival.plus_s(self.policy.lifetime_s));
         verdict.reset(case.envelope.attempts, expiry);
         if case.recipients.is_empty() {
             verdict.dispositions.push(no_recipients());
@@ -196,11 +195,13 @@ impl<'a> Judge<'a> {
         let not_due = case.envelope.next_attempt.filter(|at| *at > self.now);
         if let Some(at) = not_due {
             verdict.next_attempt = Some(at);
-            self.each_pending(case, |recipient, ordinal| {
+            each_pending(case, |recipient, ordinal| {
                 let disposition = Disposition::new(ordinal, recipient.forward_path);
-                verdict.dispositions.push(
-                    disposition.with(Outcome::Deferred, EnhancedStatus::NOT_DUE, 0),
-                );
+                verdict.dispositions.push(disposition.with(
+                    Outcome::Deferred,
+                    EnhancedStatus::NOT_DUE,
+                    0,
+                ));
             });
             return;
         }
@@ -209,13 +210,15 @@ impl<'a> Judge<'a> {
         let envelope_hops = u32::try_from(case.envelope.hops.len()).unwrap_or(u32::MAX);
         let looping = case.header_hops.saturating_add(envelope_hops) > self.policy.hops_max;
         let mut report_route = None;
-        self.each_pending(case, |recipient, ordinal| {
+        each_pending(case, |recipient, ordinal| {
             let first = verdict.dispositions.len();
             if looping {
                 let disposition = Disposition::new(ordinal, recipient.forward_path);
-                verdict.dispositions.push(
-                    disposition.with(Outcome::Failed, EnhancedStatus::LOOP, 3),
-                );
+                verdict.dispositions.push(disposition.with(
+                    Outcome::Failed,
+                    EnhancedStatus::LOOP,
+                    3,
+                ));
             } else {
                 self.judge_recipient(recipient.forward_path, ordinal, expiry, verdict);
             }
@@ -226,14 +229,6 @@ impl<'a> Judge<'a> {
                 }
             }
         });
-    }
-
-    fn each_pending(&self, case: Case<'_, 'a>, mut each: impl FnMut(&Recipient<'a>, u32)) {
-        for (ordinal, recipient) in (0..).zip(case.recipients) {
-            if !recipient.done {
-                each(recipient, ordinal);
-            }
-        }
     }
 
     /// Judges a forward-path, and all that it expands to.
@@ -274,8 +269,7 @@ impl<'a> Judge<'a> {
         };
         disposition.mailbox = Some(mailbox);
         if verdict.is_served(mailbox) {
-            let duplicate =
-                disposition.with(Outcome::Duplicate, EnhancedStatus::ADDRESS_VALID, 0);
+            let duplicate = disposition.with(Outcome::Duplicate, EnhancedStatus::ADDRESS_VALID, 0);
             verdict.dispositions.push(duplicate);
             return;
         }
@@ -383,6 +377,14 @@ impl<'a> Judge<'a> {
     }
 }
 
+fn each_pending<'a>(case: Case<'_, 'a>, mut each: impl FnMut(&Recipient<'a>, u32)) {
+    for (ordinal, recipient) in (0..).zip(case.recipients) {
+        if !recipient.done {
+            each(recipient, ordinal);
+        }
+    }
+}
+
 impl<'a> Disposition<'a> {
     /// A recipient, not judged yet.
     fn new(ordinal: u32, address: &'a [u8]) -> Self {
@@ -436,8 +438,8 @@ impl<'a> Verdict<'a> {
         self.expansions.clear();
         Verdict {
             // Collecting an emptied vector into one of the same layout keeps its memory.
-            dispositions: self.dispositions.into_iter().filter_map(|_| None).collect(),
-            expansions: self.expansions.into_iter().filter_map(|_| None).collect(),
+            dispositions: self.dispositions.into_iter().map_while(|_| None).collect(),
+            expansions: self.expansions.into_iter().map_while(|_| None).collect(),
             served: self.served,
             next_attempt: None,
             expiry: None,

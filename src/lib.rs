@@ -10,10 +10,13 @@
 //! `limits, mail, queue | directory | decide | ndr | event, spool, audit, engine, deliver`.
 
 #[cfg(not(panic = "unwind"))]
-compile_error!("isolation of a message's fault needs unwinding: set panic = \"unwind\" in the profile");
+compile_error!(
+    "isolation of a message's fault needs unwinding: set panic = \"unwind\" in the profile"
+);
 
 pub mod decide;
 pub mod directory;
+pub mod event;
 pub mod limits;
 pub mod mail;
 pub mod ndr;

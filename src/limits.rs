@@ -47,7 +47,7 @@ pub const BUFFER_BYTES: usize = 1 << 20;
 pub const CONTENT_IN_PLACE_BYTES_MIN: usize = 256 << 10;
 /// A recycled buffer that one large message has blown up beyond this is given back to the system.
 pub const BUFFER_KEPT_BYTES_MAX: usize = 8 << 20;
-/// Pieces of one vectored write: what the system takes at once (UIO_MAXIOV).
+/// Pieces of one vectored write: what the system takes at once (`UIO_MAXIOV`).
 pub const WRITE_PIECES_MAX: usize = 1024;
 
 /// Workers that can be asked for.

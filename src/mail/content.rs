@@ -46,7 +46,11 @@ impl<'a> Content<'a> {
 
     /// Length of the content in bytes, quoting `>` not counted.
     pub fn len(&self) -> u64 {
-        if self.quoted { self.runs().map(|run| run.len() as u64).sum() } else { self.raw.len() as u64 }
+        if self.quoted {
+            self.runs().map(|run| run.len() as u64).sum()
+        } else {
+            self.raw.len() as u64
+        }
     }
 
     /// True where there is no byte.

@@ -49,7 +49,11 @@ impl Time {
     }
 
     /// Date and time of day in UTC. Times beyond the years 1 to 9999 are brought to its bounds.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "all are within a calendar's bounds")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "all are within a calendar's bounds"
+    )]
     pub fn civil(self) -> Civil {
         let seconds = self.as_s().clamp(-62_135_596_800, 253_402_300_799);
         let (days, rest) = (seconds.div_euclid(DAY_S), seconds.rem_euclid(DAY_S));
@@ -135,7 +139,8 @@ impl Time {
         if let Some(fraction) = rest.strip_prefix(b".") {
             let len = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
             for place in 0..6 {
-                let digit = fraction.get(place).filter(|_| place < len).map_or(0, |b| i64::from(b - b'0'));
+                let digit =
+                    fraction.get(place).filter(|_| place < len).map_or(0, |b| i64::from(b - b'0'));
                 micros = micros * 10 + digit;
             }
             rest = fraction.get(len..)?;
@@ -183,7 +188,7 @@ impl Time {
 fn full_year(number: i64, len: usize) -> Option<i64> {
     match (len, number) {
         (1 | 2, 0..=49) => Some(2000 + number),
-        (1 | 2, _) | (3, _) => Some(1900 + number),
+        (1..=3, _) => Some(1900 + number),
         (4, 1..) => Some(number),
         _ => None,
     }
@@ -311,7 +316,9 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_none() {
-        for text in ["", "yesterday", "32 Jan 2026 00:00:00", "29 Feb 2025 00:00", "1 Jan 2026 25:00"] {
+        for text in
+            ["", "yesterday", "32 Jan 2026 00:00:00", "29 Feb 2025 00:00", "1 Jan 2026 25:00"]
+        {
             assert_eq!(Time::parse_mail(text.as_bytes()), None, "{text}");
             assert_eq!(Time::parse_rfc3339(text.as_bytes()), None, "{text}");
         }

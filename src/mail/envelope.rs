@@ -204,7 +204,10 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         assert_eq!(written(QueueId::Place { tag: 0xAB, offset: 0 }), "000000AB.0");
-        assert_eq!(written(QueueId::Place { tag: u32::MAX, offset: 0x1A2B3C }), "FFFFFFFF.1A2B3C");
+        assert_eq!(
+            written(QueueId::Place { tag: u32::MAX, offset: 0x001A_2B3C }),
+            "FFFFFFFF.1A2B3C"
+        );
         assert_eq!(written(QueueId::Given(b"a b%\xff")), "a%20b%25%FF");
         assert!(written(QueueId::Given(&b"\0".repeat(10_000))).len() <= 255);
     }

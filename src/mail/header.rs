@@ -186,7 +186,7 @@ mod tests {
         let content = b"Subject: a\r\n b\r\nno field here\r\nTo : x@y\r\n\r\nBody: z\r\n";
         let got: Vec<_> = fields(content).map(|f| (f.name, f.value)).collect();
         assert_eq!(got, [(&b"Subject"[..], &b" a\r\n b"[..]), (b"To", b" x@y")]);
-        assert_eq!(section_len(content), 42);
+        assert_eq!(section_len(content), 41);
         assert_eq!(section_len(b"A: b"), 4);
         assert_eq!(section_len(b""), 0);
         assert_eq!(section_len(b"\nbody"), 0);

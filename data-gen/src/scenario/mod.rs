@@ -1,0 +1,89 @@
+//! The hazards: how an ordinary plan is changed into each of them.
+//!
+//! What it deliberately does not do: expectations. They follow from the plan (see `expect`), but
+//! for damage and injected faults.
+//!
+//! Invariant: two neighbours in a segment are never both damaged, so that each damaged range is its
+//! record's own.
+
+mod addresses;
+mod content;
+mod trouble;
+
+use crate::World;
+use crate::hazards::Hazard;
+use crate::options::Format;
+use crate::plan::{Maker, Plan, Style};
+
+/// The hazard that the draw and the fixed places give message `index`.
+fn drawn(world: &World, index: u64) -> Option<Hazard> {
+    let options = &world.options;
+    if world.shares.all {
+        let segment = options.format == Format::Segment;
+        if segment && options.messages >= 1000 && index + 1 == options.messages {
+            return Some(Hazard::Corrupt);
+        }
+        if options.messages >= 500 && index == options.messages / 3 {
+            return Some(Hazard::HugeList);
+        }
+    }
+    world.shares.draw(options.seed, index)
+}
+
+/// The hazard of message `index`.
+pub(crate) fn hazard(world: &World, index: u64) -> Option<Hazard> {
+    let corrupt =
+        |index: u64| index < world.options.messages && drawn(world, index) == Some(Hazard::Corrupt);
+    let own = drawn(world, index);
+    let beside = own == Some(Hazard::Corrupt) && index % 2 == 1;
+    if beside && (corrupt(index - 1) || corrupt(index + 1)) { None } else { own }
+}
+
+/// The plan of message `index`.
+pub(crate) fn plan(world: &World, index: u64) -> (Plan, crate::rng::Rng) {
+    let mut maker = Maker::new(world, index);
+    if let Some(hazard) = hazard(world, index) {
+        maker.plan.hazard = Some(hazard);
+        maker.plan.spec.style = Style::OriginalTo;
+        maker.plan.spec.return_path = true;
+        maker.apply(hazard);
+    }
+    maker.plan.settle(world.options.format);
+    (maker.plan, maker.rng)
+}
+
+impl Maker<'_> {
+    fn apply(&mut self, hazard: Hazard) {
+        match hazard {
+            Hazard::InvalidBoth
+            | Hazard::BadResubmitted
+            | Hazard::LongRecipient
+            | Hazard::BadAddress
+            | Hazard::HugeList
+            | Hazard::DuplicateRecipient
+            | Hazard::UnknownRecipient
+            | Hazard::Disabled
+            | Hazard::Moved
+            | Hazard::Mixed
+            | Hazard::NoRecipients
+            | Hazard::ListExpansion
+            | Hazard::Postmaster => self.addresses(hazard),
+            Hazard::Corrupt
+            | Hazard::FullMailbag
+            | Hazard::ReportMistaken
+            | Hazard::ReportMissing
+            | Hazard::NdrLost
+            | Hazard::NdrOfNdr
+            | Hazard::DuplicateDelivery
+            | Hazard::NdrLoop
+            | Hazard::MessageLoop
+            | Hazard::SystemMail
+            | Hazard::FaultPanic
+            | Hazard::NotDue => self.trouble(hazard),
+            _ => self.content(hazard),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! The envelope of a framed message: read from its record, or made from its content where the format has none.
+//!
+//! Where the format has none (mbox, Maildir, files): the reverse-path is that of the topmost Return-Path field, else of the From_ line;
+//! the arrival is the From_ line's date, else that of the topmost Received field, else the Date field; the
+//! forward-paths come from the first of the named fields that is there ([`RecipientOrder`]). Not here: whether any of it is valid.
+
+use super::files::{self, Folder};
+use super::{Format, Found, Source, mbox, segment};
+use crate::limits;
+use crate::mail::address;
+use crate::mail::date::Time;
+use crate::mail::envelope::{Envelope, QueueId, Recipient, ReversePath};
+use crate::mail::header::{HeaderFacts, RecipientField};
+use serde::{Deserialize, Serialize};
+
+/// Which fields forward-paths are taken from: the first kind that the message has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipientOrder(pub [Option<RecipientSource>; 3]);
+
+/// A kind of field that names recipients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecipientSource {
+    /// All X-Original-To fields.
+    XOriginalTo,
+    /// The topmost Delivered-To field.
+    DeliveredTo,
+    /// All To, Cc and Bcc fields.
+    To,
+}
+
+impl RecipientSource {
+    const fn field(self) -> RecipientField {
+        match self {
+            Self::XOriginalTo => RecipientField::XOriginalTo,
+            Self::DeliveredTo => RecipientField::DeliveredTo,
+            Self::To => RecipientField::Destination,
+        }
+    }
+}
+
+impl Default for RecipientOrder {
+    fn default() -> Self {
+        use RecipientSource::{DeliveredTo, To, XOriginalTo};
+        Self([Some(XOriginalTo), Some(DeliveredTo), Some(To)])
+    }
+}
+
+/// The queue id of a message, by its format and place alone.
+pub fn queue_id<'a>(source: &Source<'a>, found: &Found<'a>) -> QueueId<'a> {
+    match source.format {
+        Format::Maildir => QueueId::Given(files::unique_name(found.head, Folder::Maildir)),
+        Format::Eml => QueueId::Given(files::unique_name(found.head, Folder::Eml)),
+        _ => QueueId::Place { tag: source.tag, offset: found.offset },
+    }
+}
+
+/// Name of the file that a message stands in.
+pub fn file_name<'a>(source: &Source<'a>, found: &Found<'a>) -> &'a [u8] {
+    if source.name.is_empty() { found.head } else { source.name }
+}
+
+/// The envelope of a message; its recipients are put into `recipients`, which is emptied first.
+///
+/// `None`: the record's envelope can't be read, or there are more than [`limits::RECIPIENTS_MAX`] recipients; that is damage.
+pub fn read<'a>(
+    source: &Source<'a>,
+    found: &Found<'a>,
+    facts: &HeaderFacts<'a>,
+    order: RecipientOrder,
+    recipients: &mut Vec<Recipient<'a>>,
+) -> Option<Envelope<'a>> {
+    let queue_id = queue_id(source, found);
+    if source.format == Format::Segment {
+        return segment::read::envelope(found.head, queue_id, recipients);
+    }
+    recipients.clear();
+    let mut envelope = Envelope::new(queue_id);
+    let is_mbox = source.format.mbox_kind().is_some();
+    let from = if is_mbox { Some(mbox::from_line(found.head)) } else { None };
+    envelope.reverse_path = match (facts.return_path, &from) {
+        (Some(path), _) => ReversePath::from_path(path),
+        (None, Some(from)) => from.reverse_path,
+        (None, None) => ReversePath::Unknown,
+    };
+    envelope.arrival = from.and_then(|from| from.arrival).or_else(|| arrival(facts));
+    for wanted in order.0.into_iter().flatten() {
+        for (field, value) in &facts.recipients {
+            if *field == wanted.field() {
+                push_recipients(*field, value, recipients);
+            }
+        }
+        if !recipients.is_empty() {
+            break;
+        }
+    }
+    (recipients.len() <= limits::RECIPIENTS_MAX).then_some(envelope)
+}
+
+fn push_recipients<'a>(field: RecipientField, value: &'a [u8], out: &mut Vec<Recipient<'a>>) {
+    if field == RecipientField::Destination {
+        address::each_address(value, |path| out.push(Recipient::new(path)));
+    } else {
+        // These fields hold one address, as it is, whatever it looks like.
+        out.push(Recipient::new(address::strip_brackets(value)));
+    }
+}
+
+fn arrival(facts: &HeaderFacts<'_>) -> Option<Time> {
+    let received = facts.received.and_then(|value| {
+        let semicolon = memchr::memrchr(b';', value)?;
+        Time::parse_mail(value.get(semicolon + 1..)?)
+    });
+    received.or_else(|| Time::parse_mail(facts.date?))
+}

@@ -1,0 +1,236 @@
+//! Reading a part: its file is mapped or read, framed, and given to a visitor.
+//!
+//! Small files are read into one arena, a batch at a time; a big file is opened anew for each part, and compared with what it was when the
+//! queue was opened, before and after. Not here: how each format is framed. Nothing is kept between two parts but memory.
+
+use super::bytes::{self, FileBytes, Identity};
+use super::files::{self, FileList};
+use super::{Files, Format, Found, Framed, Queue, QueueError, Span, file_path, mbox, segment};
+use crate::limits;
+use crate::mail::content::Content;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Bytes that hold messages, of one origin, for as long as a visitor looks at them.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The queue's format.
+    pub format: Format,
+    /// Name of the file within the queue; empty where each message is a file, whose name is in its `head`.
+    pub name: &'a [u8],
+    /// Tag of the file, for queue ids that are made from the place.
+    pub tag: u32,
+    /// The file's bytes; empty where each message is a file.
+    pub bytes: &'a [u8],
+}
+
+/// Who looks at the messages of a part.
+pub trait Visit {
+    /// Why it wants to stop.
+    type Error: From<QueueError>;
+
+    /// Is given the next messages, in order. A part's messages come in one call or in several: their bytes live during the call.
+    ///
+    /// # Errors
+    /// Ends the reading.
+    fn batch<'a>(&mut self, source: Source<'a>, frames: Frames<'a>) -> Result<(), Self::Error>;
+}
+
+/// The messages and damages of a stretch of a queue, in order.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "one framer a format")]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, on the stack")]
+pub enum Frames<'a> {
+    Segment(segment::read::Records<'a>),
+    Mbox(mbox::Mbox<'a>),
+    Files(std::slice::Iter<'a, Found<'a>>),
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Framed<'a>;
+
+    fn next(&mut self) -> Option<Framed<'a>> {
+        match self {
+            Self::Segment(records) => records.next(),
+            Self::Mbox(mbox) => mbox.next(),
+            Self::Files(founds) => founds.next().map(|found| Framed::Message(*found)),
+        }
+    }
+}
+
+impl Frames<'_> {
+    /// CRC32C of the content of the message given last, where framing has compared it.
+    pub const fn content_checksum(&self) -> Option<u32> {
+        match self {
+            Self::Segment(records) => Some(records.content_checksum()),
+            Self::Mbox(_) | Self::Files(_) => None,
+        }
+    }
+}
+
+/// Memory for reading, used again from part to part.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    file: Vec<u8>,
+    arena: Vec<u8>,
+}
+impl Queue {
+    /// Gives the messages of a part to a visitor, in order.
+    ///
+    /// # Errors
+    /// A file can't be read or has changed since the queue was opened; or what the visitor says.
+    pub fn read<V: Visit>(
+        &self,
+        span: &Span,
+        buffers: &mut Buffers,
+        visitor: &mut V,
+    ) -> Result<(), V::Error> {
+        match *span {
+            Span::Bytes(file, start, end) => {
+                self.read_range(file as usize, start..end, buffers, visitor)
+            }
+            Span::Files(first, end) => self.read_files(first..end, buffers, visitor),
+        }
+    }
+
+    fn read_range<V: Visit>(
+        &self,
+        file: usize,
+        range: Range<u64>,
+        buffers: &mut Buffers,
+        visitor: &mut V,
+    ) -> Result<(), V::Error> {
+        let bytes = self.open_file(file, std::mem::take(&mut buffers.file))?;
+        if let Some(queue_file) = self.files.big().get(file) {
+            let source = Source {
+                format: self.format,
+                name: queue_file.name.as_bytes(),
+                tag: tag(bytes.bytes()),
+                bytes: bytes.bytes(),
+            };
+            let frames = match self.format.mbox_kind() {
+                Some(kind) => Frames::Mbox(mbox::frame(bytes.bytes(), kind, range)),
+                None if self.format == Format::Segment => {
+                    Frames::Segment(segment::read::frame(bytes.bytes(), range))
+                }
+                None => {
+                    let found = whole(queue_file.name.as_bytes(), bytes.bytes());
+                    visitor.batch(source, Frames::Files([found].iter()))?;
+                    Frames::Files([].iter())
+                }
+            };
+            visitor.batch(source, frames)?;
+        }
+        // What was read must be what was planned, up to now.
+        let path = file_path(&self.path, &self.files, file);
+        let now = Identity::at(&path).ok();
+        if self.files.big().get(file).map(|file| file.identity) != now {
+            return Err(QueueError::Changed { path }.into());
+        }
+        buffers.file = bytes.into_buffer();
+        Ok(())
+    }
+
+    fn read_files<V: Visit>(
+        &self,
+        files: Range<u64>,
+        buffers: &mut Buffers,
+        visitor: &mut V,
+    ) -> Result<(), V::Error> {
+        let Files::Folder(list) = &self.files else { return Ok(()) };
+        let mut next = files.start;
+        while next < files.end {
+            let load = Load::take(&self.path, list, next..files.end, &mut buffers.arena)?;
+            next += load.pieces.len() as u64;
+            let founds: Vec<Found<'_>> =
+                load.pieces.iter().map(|piece| piece.found(&buffers.arena)).collect();
+            let source = Source { format: self.format, name: b"", tag: 0, bytes: b"" };
+            visitor.batch(source, Frames::Files(founds.iter()))?;
+        }
+        Ok(())
+    }
+}
+/// A message that is a file.
+fn whole<'a>(name: &'a [u8], bytes: &'a [u8]) -> Found<'a> {
+    Found { offset: 0, length: bytes.len() as u64, head: name, content: Content::plain(bytes) }
+}
+
+/// Some files of a folder, in memory: small ones one after the other in an arena, a big one mapped.
+struct Load<'l> {
+    pieces: Vec<Piece<'l>>,
+}
+
+struct Piece<'l> {
+    name: &'l [u8],
+    bytes: PieceBytes,
+}
+
+enum PieceBytes {
+    Arena(Range<usize>),
+    Own(FileBytes),
+}
+
+impl<'l> Load<'l> {
+    /// Reads the next files, up to a batch of them, or what fills a buffer.
+    fn take(
+        root: &Path,
+        list: &'l FileList,
+        files: Range<u64>,
+        arena: &mut Vec<u8>,
+    ) -> Result<Self, QueueError> {
+        arena.clear();
+        if arena.capacity() > limits::BUFFER_KEPT_BYTES_MAX {
+            *arena = Vec::new();
+        }
+        let mut pieces = Vec::new();
+        for index in files.take(limits::BATCH_MESSAGES) {
+            let Some(entry) = list.get(index) else { break };
+            let path = root.join(OsStr::from_bytes(entry.name));
+            let failed = |source| QueueError::Read { path: path.clone(), source };
+            let bytes = if entry.size >= limits::MAP_BYTES_MIN {
+                let (bytes, identity) = FileBytes::open(&path, Vec::new()).map_err(failed)?;
+                unchanged(&path, &entry, identity)?;
+                PieceBytes::Own(bytes)
+            } else {
+                let mut file = File::open(&path).map_err(failed)?;
+                let metadata = file.metadata().map_err(failed)?;
+                unchanged(&path, &entry, Identity::of(&metadata))?;
+                let start = arena.len();
+                bytes::read_exactly(&mut file, entry.size, arena).map_err(failed)?;
+                PieceBytes::Arena(start..arena.len())
+            };
+            let stop = matches!(bytes, PieceBytes::Own(_)) || arena.len() > limits::BUFFER_BYTES;
+            pieces.push(Piece { name: entry.name, bytes });
+            if stop {
+                break;
+            }
+        }
+        Ok(Self { pieces })
+    }
+}
+
+fn unchanged(path: &Path, entry: &files::Entry<'_>, now: Identity) -> Result<(), QueueError> {
+    if entry.size == now.size && entry.mtime_ns == now.mtime_ns {
+        return Ok(());
+    }
+    Err(QueueError::Changed { path: path.to_owned() })
+}
+
+impl Piece<'_> {
+    fn found<'a>(&'a self, arena: &'a [u8]) -> Found<'a> {
+        let bytes = match &self.bytes {
+            PieceBytes::Arena(range) => arena.get(range.clone()).unwrap_or_default(),
+            PieceBytes::Own(bytes) => bytes.bytes(),
+        };
+        whole(self.name, bytes)
+    }
+}
+
+/// Tag of a file, from its first bytes and its length: tells queue ids of one file from those of another.
+fn tag(bytes: &[u8]) -> u32 {
+    let start = bytes.get(..bytes.len().min(4096)).unwrap_or_default();
+    crc32c::crc32c_append(crc32c::crc32c(start), &(bytes.len() as u64).to_le_bytes())
+}
