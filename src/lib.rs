@@ -15,6 +15,7 @@ compile_error!(
 );
 
 pub mod decide;
+pub mod deliver;
 pub mod directory;
 pub mod event;
 pub mod limits;

@@ -70,6 +70,9 @@ pub const FAULT_TEXT_BYTES_MAX: usize = 1024;
 /// Text of an address or a subject in an event; longer ones are cut, with their length beside.
 pub const EVENT_TEXT_BYTES_MAX: usize = 1024;
 
+/// Damaged ranges that a conversion keeps to tell of; all of them are counted.
+pub const DAMAGE_TOLD_MAX: usize = 10_000;
+
 /// Errors of a directory file that are told before giving up.
 pub const DIRECTORY_ERRORS_TOLD_MAX: usize = 10;
 

@@ -223,22 +223,27 @@ fn write_number(out: &mut Vec<u8>, value: u64) {
 /// Appends text as the inside of a JSON string: printable ASCII as it is, all else escaped; cut at its limit.
 pub fn write_text(out: &mut Vec<u8>, text: &[u8]) {
     let kept = text.get(..text.len().min(limits::EVENT_TEXT_BYTES_MAX)).unwrap_or_default();
-    if kept.iter().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\')) {
-        out.extend_from_slice(kept);
-    } else {
-        for chunk in kept.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                write_character(out, character);
-            }
-            if !chunk.invalid().is_empty() {
-                write_character(out, char::REPLACEMENT_CHARACTER);
-            }
-        }
-    }
+    write_whole_text(out, kept);
     if kept.len() < text.len() {
         out.extend_from_slice(b"... (");
         write_number(out, text.len() as u64);
         out.extend_from_slice(b" bytes)");
+    }
+}
+
+/// Appends text as the inside of a JSON string, as [`write_text`] does, however long it is.
+pub fn write_whole_text(out: &mut Vec<u8>, text: &[u8]) {
+    if text.iter().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\')) {
+        out.extend_from_slice(text);
+        return;
+    }
+    for chunk in text.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            write_character(out, character);
+        }
+        if !chunk.invalid().is_empty() {
+            write_character(out, char::REPLACEMENT_CHARACTER);
+        }
     }
 }
 

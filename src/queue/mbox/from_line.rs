@@ -17,7 +17,8 @@ pub struct FromLine<'a> {
     /// The reverse-path: null for `<>`, `-` and `MAILER-DAEMON`, unknown where there is only a date
     /// or nothing.
     pub reverse_path: ReversePath<'a>,
-    /// The date. Without a zone it is taken as UTC.
+    /// The date. Without a zone it is taken as UTC. The epoch itself is what programs write that
+    /// know no date: it says nothing.
     pub arrival: Option<Time>,
 }
 
@@ -42,7 +43,7 @@ pub fn from_line(line: &[u8]) -> FromLine<'_> {
             path => path,
         },
     };
-    FromLine { reverse_path, arrival }
+    FromLine { reverse_path, arrival: arrival.filter(|time| time.as_s() != 0) }
 }
 
 /// `rest` up to the host name that systems of the UUCP time add behind the date.

@@ -116,6 +116,11 @@ impl Fields<'_> {
         self.nested(tag, |fields| fields.out.extend_from_slice(value));
     }
 
+    /// The fields of another record's envelope, as they are: unknown ones too.
+    pub fn verbatim(&mut self, envelope: &[u8]) {
+        self.out.extend_from_slice(envelope);
+    }
+
     /// A field of four bytes.
     pub fn u32(&mut self, tag: u16, value: u32) {
         self.bytes(tag, &value.to_le_bytes());
