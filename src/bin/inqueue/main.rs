@@ -8,13 +8,11 @@ mod convert;
 mod inspect;
 mod json;
 mod message;
+mod options;
 mod output;
-mod recipients;
 mod show;
 
 use clap::{Parser, Subcommand};
-use inqueue::queue::envelope::RecipientOrder;
-use output::Ended;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -25,28 +23,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A QUEUE is a file or folder, with or without its format before it: segment:, mbox: (mboxrd:, mboxo:, mboxcl:, mboxcl2:),
 /// maildir: or eml:. No command changes the queue that it reads.
 #[derive(Debug, Parser)]
-#[command(name = "inqueue", version, about, long_about)]
+#[command(name = "inqueue", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    #[command(flatten)]
-    common: Common,
-}
-
-/// Options of every command.
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Fields that name the recipients where the format has no envelope: the first kind that a message has counts
-    #[arg(long, global = true, value_name = "FIELDS", value_parser = recipients::parse)]
-    #[arg(default_value = "x-original-to,delivered-to,to")]
-    recipients: RecipientOrder,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Inspect(inspect::Args),
-    Show(show::Args),
-    Convert(convert::Args),
+    Inspect(inspect::InspectArgs),
+    Show(show::ShowArgs),
+    Convert(convert::ConvertArgs),
 }
 
 fn main() -> ExitCode {
@@ -58,13 +45,10 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    let ended = match &cli.command {
-        Command::Inspect(args) => inspect::run(args, &cli.common),
-        Command::Show(args) => show::run(args, &cli.common),
-        Command::Convert(args) => convert::run(args, &cli.common),
+    let result = match &cli.command {
+        Command::Inspect(args) => inspect::run(args),
+        Command::Show(args) => show::run(args),
+        Command::Convert(args) => convert::run(args),
     };
-    output::exit_code(ended)
+    output::exit_code(result)
 }
-
-/// What a command gives: how it ended, or why it did not.
-type Outcome = anyhow::Result<Ended>;

@@ -1,0 +1,140 @@
+//! Messages of a queue as commands look at them: envelope, recipients, and what a run noted in a stream's record.
+//!
+//! Not here: how they are shown. Nothing is allocated per message; a message whose envelope can't be read is damage.
+
+use inqueue::mail::envelope::{Envelope, Notify, Recipient};
+use inqueue::mail::header::HeaderFacts;
+use inqueue::queue::envelope::{self, RecipientOrder};
+use inqueue::queue::segment::read::{Notes, RecipientNotes, notes};
+use inqueue::queue::{Buffers, Damage, DamageKind, Format, Found, Framed, Frames};
+use inqueue::queue::{Queue, Source, Span, Visit};
+
+/// A message, with all that is known of it.
+#[derive(Debug)]
+pub(crate) struct Message<'c, 'a> {
+    pub(crate) file: &'a [u8],
+    pub(crate) found: Found<'a>,
+    pub(crate) envelope: Envelope<'a>,
+    pub(crate) recipients: &'c [Recipient<'a>],
+    /// Of a segment's record; empty for other formats.
+    pub(crate) notes: Notes<'a>,
+    /// As many as recipients in a segment, none else; those a report is about come mixed in.
+    pub(crate) recipient_notes: &'c [RecipientNotes<'a>],
+    /// CRC32C of the content, where reading has computed it.
+    pub(crate) checksum: Option<u32>,
+}
+
+impl<'c, 'a> Message<'c, 'a> {
+    /// Each recipient with what a run noted of it.
+    pub(crate) fn recipients(
+        &self,
+    ) -> impl Iterator<Item = (&'c Recipient<'a>, RecipientNotes<'a>)> + use<'c, 'a> {
+        let noted = self.recipient_notes.iter().filter(|notes| !notes.reported).copied();
+        let none = std::iter::repeat(RecipientNotes::default());
+        self.recipients.iter().zip(noted.chain(none))
+    }
+
+    /// The recipients whom this message, a report, is about.
+    pub(crate) fn reported(&self) -> impl Iterator<Item = &'c RecipientNotes<'a>> + use<'c, 'a> {
+        self.recipient_notes.iter().filter(|notes| notes.reported)
+    }
+}
+
+/// What stands in a queue.
+#[derive(Debug)]
+pub(crate) enum Piece<'p, 'c, 'a> {
+    Message(&'p Message<'c, 'a>),
+    Damage(&'p [u8], Damage),
+}
+
+/// Gives each message and damaged range of a part, in order.
+pub(crate) fn each(
+    queue: &Queue,
+    part: &Span,
+    order: RecipientOrder,
+    buffers: &mut Buffers,
+    take: impl FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    queue.read(part, buffers, &mut Reader { order, take })
+}
+
+struct Reader<F> {
+    order: RecipientOrder,
+    take: F,
+}
+
+impl<F: FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>> Visit for Reader<F> {
+    type Error = anyhow::Error;
+
+    fn batch<'a>(&mut self, source: Source<'a>, mut frames: Frames<'a>) -> anyhow::Result<()> {
+        let mut recipients = Vec::new();
+        let mut recipient_notes = Vec::new();
+        while let Some(framed) = frames.next() {
+            let found = match framed {
+                Framed::Message(found) => found,
+                Framed::Damage(damage) => {
+                    (self.take)(Piece::Damage(source.name, damage))?;
+                    continue;
+                }
+            };
+            let file = envelope::file_name(&source, &found);
+            recipient_notes.clear();
+            let (facts, notes) = if source.format == Format::Segment {
+                let notes = notes(found.head, |notes| recipient_notes.push(notes));
+                (HeaderFacts::default(), notes)
+            } else {
+                (HeaderFacts::read(found.content.raw()), Some(Notes::default()))
+            };
+            let read = envelope::read(&source, &found, &facts, self.order, &mut recipients);
+            let (Some(envelope), Some(notes)) = (read, notes) else {
+                let (offset, length) = (found.offset, found.length);
+                let damage = Damage { offset, length, kind: DamageKind::Envelope };
+                (self.take)(Piece::Damage(file, damage))?;
+                continue;
+            };
+            let (recipients, recipient_notes) = (&recipients, &recipient_notes);
+            let checksum = frames.content_checksum();
+            (self.take)(Piece::Message(&Message {
+                file,
+                found,
+                envelope,
+                recipients,
+                notes,
+                recipient_notes,
+                checksum,
+            }))?;
+        }
+        Ok(())
+    }
+}
+
+/// An outcome as a segment's record has it, in words.
+pub(crate) const fn outcome_word(outcome: u8) -> &'static str {
+    match outcome {
+        1 => "delivered",
+        2 => "relayed",
+        3 => "deferred",
+        4 => "failed",
+        5 => "dead-letter",
+        6 => "quarantined",
+        _ => "",
+    }
+}
+
+/// Appends NOTIFY as RFC 3461, 4.1 writes it.
+pub(crate) fn write_notify(out: &mut Vec<u8>, notify: Notify) {
+    let words = [
+        (Notify::NEVER, "NEVER"),
+        (Notify::SUCCESS, "SUCCESS"),
+        (Notify::FAILURE, "FAILURE"),
+        (Notify::DELAY, "DELAY"),
+    ];
+    let mut comma = "";
+    for (bit, word) in words {
+        if notify.0 & bit != 0 {
+            out.extend_from_slice(comma.as_bytes());
+            out.extend_from_slice(word.as_bytes());
+            comma = ",";
+        }
+    }
+}

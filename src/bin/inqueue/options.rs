@@ -1,0 +1,45 @@
+//! Options that several commands share.
+
+use clap::Args;
+use inqueue::queue::envelope::{RecipientOrder, RecipientSource};
+
+/// Where forward-paths come from, in formats that have no envelope.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Recipients {
+    /// Fields that name the recipients where the format has no envelope; the first that a message
+    /// has counts
+    #[arg(
+        long,
+        value_name = "FIELDS",
+        default_value = "x-original-to,delivered-to,to",
+        value_parser = order
+    )]
+    recipients: RecipientOrder,
+}
+
+impl Recipients {
+    pub(crate) const fn order(&self) -> RecipientOrder {
+        self.recipients
+    }
+}
+
+/// Reads `x-original-to,delivered-to,to`: each at most once, at least one.
+fn order(text: &str) -> Result<RecipientOrder, String> {
+    let mut order = RecipientOrder([None; 3]);
+    for name in text.split(',') {
+        let source = match name.trim() {
+            "x-original-to" => RecipientSource::XOriginalTo,
+            "delivered-to" => RecipientSource::DeliveredTo,
+            "to" => RecipientSource::To,
+            other => return Err(format!("'{other}' is not x-original-to, delivered-to or to")),
+        };
+        if order.0.contains(&Some(source)) {
+            return Err(format!("'{}' stands there twice", name.trim()));
+        }
+        // Three names, none twice: there is a free place.
+        if let Some(slot) = order.0.iter_mut().find(|slot| slot.is_none()) {
+            *slot = Some(source);
+        }
+    }
+    Ok(order)
+}
