@@ -1,10 +1,11 @@
 //! Writes messages as files: a Maildir, or a folder of `.eml` files.
 //!
-//! Names are in queue order, byte by byte. In a Maildir: `1767323045.Q00000001.inqueue` in `new/`, the seconds being the latest
-//! arrival so far (none known: 0), so that they never go back; written in `tmp/`, then renamed, as maildir(5) wants it. Else `00000001.eml`.
-//! The time of last change of a file is the message's arrival, where it is known: what IMAP servers give as its
-//! date. Nothing else of the envelope is held. Files aren't synced one by one: one `syncfs` at the end is enough, as
-//! the folder has its name only after it.
+//! Names are in queue order, byte by byte. In a Maildir: `1767323045.Q00000001.inqueue` in `new/`,
+//! the seconds being the latest arrival so far (none known: 0), so that they never go back; written
+//! in `tmp/`, then renamed, as maildir(5) wants it. Else `00000001.eml`. The time of last change of
+//! a file is the message's arrival, where it is known: what IMAP servers give as its date. Nothing
+//! else of the envelope is held. Files aren't synced one by one: one `syncfs` at the end is enough,
+//! as the folder has its name only after it.
 
 use super::target::Place;
 use super::{DeliverError, Item};

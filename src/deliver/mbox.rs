@@ -1,17 +1,20 @@
 //! Writes messages as one mbox of the mboxrd kind (RFC 4155, appendix A, and qmail's mbox(5)).
 //!
-//! A message is its From_ line, its content with one `>` more on each line `>*From `, and an empty line. Line ends of our own are LF,
-//! whatever the content's are: a reader takes one empty line off, and the content keeps its own CRLF. No header field is added: the
-//! content is what it was, byte for byte, and what the From_ line can't hold of the envelope (forward-paths and all
-//! parameters) isn't in the target. Read what is written with `mboxrd:`; detection may take contents that all
-//! carry a right Content-Length for an mboxcl.
+//! A message is its From_ line, its content with one `>` more on each line `>*From `, and an empty
+//! line. Line ends of our own are LF, whatever the content's are: a reader takes one empty line
+//! off, and the content keeps its own CRLF. No header field is added: the content is what it was,
+//! byte for byte, and what the From_ line can't hold of the envelope (forward-paths and all
+//! parameters) isn't in the target. Read what is written with `mboxrd:`; detection may take
+//! contents that all carry a right Content-Length for an mboxcl.
 //!
-//! Where reading doesn't give back the same content: one that ends without a line feed, has bytes, and isn't the last message, gets one; that is
-//! counted. As the last message it stands as it is, so that the file ends within a line.
+//! Where reading doesn't give back the same content: one that ends without a line feed, has bytes,
+//! and isn't the last message, gets one; that is counted. As the last message it stands as it is,
+//! so that the file ends within a line.
 //!
-//! The From_ line: from an mbox it is copied as it is. Else the reverse-path (`MAILER-DAEMON` for the null and the unknown one; white
-//! space and control characters become `-`; bytes from 128 on stay) and the arrival in UTC, to the second. Without an
-//! arrival it has the epoch, which reading takes for none. A path that doesn't come back is counted.
+//! The From_ line: from an mbox it is copied as it is. Else the reverse-path (`MAILER-DAEMON` for
+//! the null and the unknown one; white space and control characters become `-`; bytes from 128 on
+//! stay) and the arrival in UTC, to the second. Without an arrival it has the epoch, which reading
+//! takes for none. A path that doesn't come back is counted.
 
 use super::target::Place;
 use super::{DeliverError, Item};
@@ -86,8 +89,8 @@ impl Writer {
     }
 }
 
-/// Writes raw content with its `From ` lines quoted. Where the content stands quoted already (`is_quoted`), its lines `>+From ` are as
-/// they have to be, and only a bare `From ` gets its `>`.
+/// Writes raw content with its `From ` lines quoted. Where the content stands quoted already
+/// (`is_quoted`), its lines `>+From ` are as they have to be, and only a bare `From ` gets its `>`.
 fn write_quoted(
     search: &memmem::Finder<'_>,
     raw: &[u8],

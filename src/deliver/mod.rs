@@ -1,12 +1,15 @@
-//! Couriers: messages leave a queue for another format. Now: conversion of a whole queue into one file or folder.
+//! Couriers: messages leave a queue for another format. Now: conversion of a whole queue into one
+//! file or folder.
 //!
-//! [`convert`] writes all messages of a queue, in queue order, into a new target: the content byte for byte, the envelope as far
-//! as the target's format can hold it (each writer says how far). Damage isn't converted, and isn't dropped silently either: it is
-//! counted, and told with its place. Not here: what becomes of a message, couriers that resume (checkpoints), and locks.
+//! [`convert`] writes all messages of a queue, in queue order, into a new target: the content byte
+//! for byte, the envelope as far as the target's format can hold it (each writer says how far).
+//! Damage isn't converted, and isn't dropped silently either: it is counted, and told with its
+//! place. Not here: what becomes of a message, couriers that resume (checkpoints), and locks.
 //!
-//! Invariants: one thread, messages in order, and the target's bytes depend on the queue, the order of recipient fields and the target's
-//! name alone. The target appears under its name when it is whole and on the disk, and not before: until then it is
-//! `PATH.partial`, which is what an error or a crash leaves. Nothing that exists is written over.
+//! Invariants: one thread, messages in order, and the target's bytes depend on the queue, the order
+//! of recipient fields and the target's name alone. The target appears under its name when it is
+//! whole and on the disk, and not before: until then it is `PATH.partial`, which is what an error
+//! or a crash leaves. Nothing that exists is written over.
 
 mod folder;
 mod mbox;
@@ -33,7 +36,8 @@ pub struct Converted {
     pub messages: u64,
     /// Bytes of their contents.
     pub bytes: u64,
-    /// Contents that have a line feed more in the target: they ended without one, and an mbox needs it before the next message.
+    /// Contents that have a line feed more in the target: they ended without one, and an mbox needs
+    /// it before the next message.
     pub line_ends_added: u64,
     /// Messages whose reverse-path an mbox's From_ line doesn't give back as it was.
     pub senders_changed: u64,
@@ -56,13 +60,14 @@ pub struct DamagedRange {
 
 /// Writes the messages of a queue's parts into a new target.
 ///
-/// `parts` are those of [`Queue::cut`], in order; their size doesn't change what is written. `progress` is told how many bytes of the
-/// queue are done, about once a megabyte. At the end the target is synced: one `fsync` of a file, one `syncfs` for a folder
-/// of files, and an `fsync` of the folder that the target stands in.
+/// `parts` are those of [`Queue::cut`], in order; their size doesn't change what is written.
+/// `progress` is told how many bytes of the queue are done, about once a megabyte. At the end the
+/// target is synced: one `fsync` of a file, one `syncfs` for a folder of files, and an `fsync` of
+/// the folder that the target stands in.
 ///
 /// # Errors
-/// The target exists, or an unfinished one does; the queue can't be read or changed; the target can't be written. What
-/// is written by then stays, as `PATH.partial`.
+/// The target exists, or an unfinished one does; the queue can't be read or changed; the target
+/// can't be written. What is written by then stays, as `PATH.partial`.
 pub fn convert(
     queue: &Queue,
     parts: &[Span],
@@ -130,7 +135,8 @@ impl Visit for Courier<'_> {
         source: Source<'a>,
         mut frames: Frames<'a>,
     ) -> Result<(), DeliverError> {
-        // Its memory is used again from message to message, but can't outlive the batch it borrows from.
+        // Its memory is used again from message to message, but can't outlive the batch it borrows
+        // from.
         let mut recipients = Vec::new();
         while let Some(framed) = frames.next() {
             match framed {
@@ -197,17 +203,31 @@ impl Courier<'_> {
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each says itself what it is")]
 pub enum DeliverError {
-    #[error("{}: exists already and isn't empty (name another target, or move it away)", path.display())]
+    #[error(
+        "{}: exists already and isn't empty (name another target, or move it away)",
+        path.display()
+    )]
     Exists { path: PathBuf },
-    #[error("{}: is left of a conversion that did not end (delete it, then convert again)", path.display())]
+    #[error(
+        "{}: is left of a conversion that did not end (delete it, then convert again)",
+        path.display()
+    )]
     Unfinished { path: PathBuf },
     #[error("{}: exists, and is no {expected} (name another target)", path.display())]
     Kind { path: PathBuf, expected: &'static str },
     #[error("{}: names no new file or folder (end it with a name)", path.display())]
     NoName { path: PathBuf },
-    #[error("{}: cannot write: {source} (does its folder exist, may this user write there, is there room? What was written by then stays unfinished)", path.display())]
+    #[error(
+        "{}: cannot write: {source} (does its folder exist, may this user write there, is there \
+         room? What was written by then stays unfinished)",
+        path.display()
+    )]
     Write { path: PathBuf, source: io::Error },
-    #[error("{}: more than {} files (convert to segment: or mbox:)", path.display(), limits::FILES_MAX)]
+    #[error(
+        "{}: more than {} files (convert to segment: or mbox:)",
+        path.display(),
+        limits::FILES_MAX
+    )]
     TooManyFiles { path: PathBuf },
     #[error(transparent)]
     Queue(#[from] QueueError),

@@ -1,10 +1,11 @@
 //! Writes messages as one segment file.
 //!
-//! From a segment the envelope's bytes are copied as they are: unknown fields and what a run noted are kept. From any other format
-//! the envelope is written as it was read from the content. Not carried: records of a kind that reading passes over.
+//! From a segment the envelope's bytes are copied as they are: unknown fields and what a run noted
+//! are kept. From any other format the envelope is written as it was read from the content. Not
+//! carried: records of a kind that reading passes over.
 //!
-//! Invariant: the file's mark comes from the names of target and queue and the queue's length, so that a second
-//! conversion gives the same bytes.
+//! Invariant: the file's mark comes from the names of target and queue and the queue's length, so
+//! that a second conversion gives the same bytes.
 
 use super::target::Place;
 use super::{DeliverError, Item};

@@ -1,7 +1,9 @@
-//! Where a conversion goes: the target's name, and how it comes to be: `PATH.partial`, synced, renamed.
+//! Where a conversion goes: the target's name, and how it comes to be: `PATH.partial`, synced,
+//! renamed.
 //!
-//! Not here: what is written into it. Invariant: under the target's own name nothing is made, changed or removed before all of it is on
-//! the disk; an empty file or folder of that name is replaced. An unfinished target of before is neither used nor removed.
+//! Not here: what is written into it. Invariant: under the target's own name nothing is made,
+//! changed or removed before all of it is on the disk; an empty file or folder of that name is
+//! replaced. An unfinished target of before is neither used nor removed.
 
 use super::DeliverError;
 use std::ffi::OsString;
@@ -50,7 +52,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads `FORMAT:PATH`, with one of the formats `segment`, `mbox`, `maildir`, `eml`. `None`: it isn't that.
+    /// Reads `FORMAT:PATH`, with one of the formats `segment`, `mbox`, `maildir`, `eml`. `None`: it
+    /// isn't that.
     pub fn parse(spec: &str) -> Option<Self> {
         let (name, path) = spec.split_once(':')?;
         let format = TargetFormat::ALL.into_iter().find(|format| format.name() == name)?;

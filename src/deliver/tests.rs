@@ -1,4 +1,5 @@
-//! Conversions there and back: contents compared byte by byte, envelopes as far as each format holds them.
+//! Conversions there and back: contents compared byte by byte, envelopes as far as each format
+//! holds them.
 
 use super::*;
 use crate::mail::date::Time;
@@ -140,7 +141,8 @@ proptest! {
     fn contents_go_through_an_mbox(contents in proptest::collection::vec(content(), 0..6)) {
         let folder = tempfile::tempdir().unwrap();
         let at = |kind: &str, name: &str| format!("{kind}:{}", folder.path().join(name).display());
-        write_segment(&folder.path().join("a.seg"), &contents, |_, fields| sender(fields, b"a@b", 1));
+        let from = folder.path().join("a.seg");
+        write_segment(&from, &contents, |_, fields| sender(fields, b"a@b", 1));
         let (expect, added) = through_mbox(&contents);
         let done = run(&at("segment", "a.seg"), &at("mbox", "b.mbox")).unwrap();
         prop_assert_eq!(done.messages, contents.len() as u64);
@@ -163,14 +165,16 @@ proptest! {
     fn any_sender_gives_a_from_line(
         path in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..20),
-            "(<|>|\"|Mon |Fri Jan  2 |a|@|-|\\\\| |MAILER-DAEMON|\n|\r){0,6}".prop_map(String::into_bytes),
+            "(<|>|\"|Mon |Fri Jan  2 |a|@|-|\\\\| |MAILER-DAEMON|\n|\r){0,6}"
+                .prop_map(String::into_bytes),
         ],
         arrival_s in 1_i64..250_000_000_000,
     ) {
         let folder = tempfile::tempdir().unwrap();
         let at = |kind: &str, name: &str| format!("{kind}:{}", folder.path().join(name).display());
         let contents = [b"A: b\n".to_vec(), b"C: d\n".to_vec()];
-        write_segment(&folder.path().join("a.seg"), &contents, |_, fields| sender(fields, &path, arrival_s));
+        let from = folder.path().join("a.seg");
+        write_segment(&from, &contents, |_, fields| sender(fields, &path, arrival_s));
         let before = read(&at("segment", "a.seg"));
         let done = run(&at("segment", "a.seg"), &at("mbox", "b.mbox")).unwrap();
         let after = read(&at("mboxrd", "b.mbox"));

@@ -297,7 +297,7 @@ fn an_empty_queue_has_no_message() {
 #[test]
 fn the_output_does_not_depend_on_the_number_of_threads() {
     let folder = Folder::new();
-    // Several parts: three copies of a queue, each more than one part long.
+    // Several parts, in more than one wave: a queue of five files.
     let (_, _) = generate(&folder.path(""), Format::Segment, 3_000);
     let bytes = fs::read(folder.path("queue.seg")).unwrap();
     fs::create_dir(folder.path("many")).unwrap();
@@ -334,23 +334,40 @@ fn a_closed_pipe_ends_quietly() {
 #[test]
 fn a_queue_that_may_not_be_read_is_told() {
     use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
     let folder = Folder::new();
     let set = |name: &str, mode| {
         fs::set_permissions(folder.path(name), fs::Permissions::from_mode(mode)).unwrap();
     };
     fs::write(folder.path("q"), "From a\n\n").unwrap();
+    fs::create_dir(folder.path("folder")).unwrap();
     set("q", 0o000);
-    if fs::read(folder.path("q")).is_ok() {
-        let why = "this user may read everything";
+    set("folder", 0o000);
+    // The superuser may read everything: then the program is run as nobody.
+    let is_superuser = fs::read(folder.path("q")).is_ok();
+    set("", 0o755);
+    let run = |arguments: &[&str]| {
+        let mut command = command(arguments);
+        if is_superuser {
+            command.uid(65_534).gid(65_534);
+        }
+        command.output().map(Said::of)
+    };
+    if run(&["--version"]).is_err() {
+        let why = "nobody may not run the program where it lies";
         return binary::skipped("a_queue_that_may_not_be_read_is_told", why);
     }
-    fails(&["inspect", &folder.text("q")], 1, "cannot open the queue: Permission denied");
-    fs::create_dir(folder.path("folder")).unwrap();
-    set("folder", 0o000);
-    fails(&["inspect", &folder.spec("eml", "folder")], 1, "Permission denied");
-    set("folder", 0o500);
+    let fails = |arguments: &[&str], text: &str| {
+        let said = run(arguments).unwrap();
+        assert_eq!((said.code, said.text()), (Some(1), ""), "{said:?}");
+        assert!(said.errors.contains(text), "{said:?}");
+        assert_eq!(said.errors.matches('\n').count(), 1);
+    };
+    fails(&["inspect", &folder.text("q")], "cannot open the queue: Permission denied");
+    fails(&["inspect", &folder.spec("eml", "folder")], "Permission denied");
+    set("q", 0o644);
+    set("folder", 0o555);
     let to = folder.spec("mbox", "folder/new");
-    set("q", 0o600);
-    fails(&["convert", &folder.text("q"), "--to", &to], 1, "Permission denied");
+    fails(&["convert", &folder.text("q"), "--to", &to], "cannot write: Permission denied");
     assert!(folder.names("folder").is_empty());
 }

@@ -1,7 +1,8 @@
-//! `inqueue convert QUEUE --to FORMAT:PATH`: all messages of a queue, into a new file or folder of another format.
+//! `inqueue convert QUEUE --to FORMAT:PATH`: all messages of a queue, into a new file or folder of
+//! another format.
 //!
-//! Progress goes to standard error where that is a terminal, the summary to standard output, damage to standard error, a line each. Not
-//! here: the formats (`inqueue::deliver`).
+//! Progress goes to standard error where that is a terminal, the summary to standard output, damage
+//! to standard error, a line each. Not here: the formats (`inqueue::deliver`).
 
 use crate::json;
 use crate::options::Recipients;
@@ -13,10 +14,12 @@ use inqueue::queue::Queue;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Convert a queue into another format: contents byte for byte, the envelope where the format can hold it
+/// Convert a queue into another format: contents byte for byte, the envelope where the format can
+/// hold it
 ///
-/// The target is made as PATH.partial, and gets its name when it is whole and on the disk. A target that exists and isn't
-/// empty is refused. Damaged ranges are told and left out; then the exit code is 3.
+/// The target is made as PATH.partial, and gets its name when it is whole and on the disk. A target
+/// that exists and isn't empty is refused. Damaged ranges are told and left out; then the exit code
+/// is 3.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConvertArgs {
     /// The queue: FORMAT:PATH, or PATH alone

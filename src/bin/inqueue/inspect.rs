@@ -1,7 +1,8 @@
-//! `inqueue inspect QUEUE`: what is in a queue, a line a message: a table for people, or JSON Lines (docs/inspect.md).
+//! `inqueue inspect QUEUE`: what is in a queue, a line a message: a table for people, or JSON Lines
+//! (docs/inspect.md).
 //!
-//! Parts are looked at in parallel, and written in queue order: the output doesn't depend on the number of processors. Memory is bounded by
-//! a wave of parts. Not here: contents (`show`).
+//! Parts are looked at in parallel, and written in queue order: the output doesn't depend on the
+//! number of processors. Memory is bounded by a wave of parts. Not here: contents (`show`).
 
 use crate::json;
 use crate::message::{self, Message, Piece, outcome_word, write_notify};
@@ -21,8 +22,8 @@ const PARTS_A_THREAD: usize = 4;
 
 /// List the messages of a queue
 ///
-/// With --json one object a line, with the members of `postqueue -j` and more. Damaged ranges are listed
-/// among the messages; then the exit code is 3.
+/// With --json one object a line, with the members of `postqueue -j` and more. Damaged ranges are
+/// listed among the messages; then the exit code is 3.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
     /// The queue: FORMAT:PATH, or PATH alone
@@ -342,7 +343,8 @@ fn write_damage_row(out: &mut Vec<u8>, file: &[u8], damage: &Damage) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// A column, filled up with spaces to its width; wider texts push the rest to the right, and are whole.
+/// A column, filled up with spaces to its width; wider texts push the rest to the right, and are
+/// whole.
 fn column(out: &mut Vec<u8>, width: usize, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     write(out);

@@ -1,6 +1,7 @@
 //! JSON objects, appended to a buffer without an allocation of their own.
 //!
-//! Any bytes give valid JSON in ASCII: what isn't UTF-8 becomes U+FFFD. Texts are whole, however long.
+//! Any bytes give valid JSON in ASCII: what isn't UTF-8 becomes U+FFFD. Texts are whole, however
+//! long.
 
 use inqueue::event::json::write_whole_text;
 use inqueue::queue::Damage;

@@ -1,8 +1,9 @@
 //! The command line of Inqueue: one file a command, and what they share.
 //!
-//! Exit codes: 0 done; 1 could not run or did not finish; 2 usage; 3 done, but something was damaged or quarantined. Errors go to
-//! standard error, each on one line: `inqueue: ...`, with the chain of causes. A closed pipe on standard output ends a command
-//! quietly. Not here: anything that looks into a message; commands use the library's public API alone.
+//! Exit codes: 0 done; 1 could not run or did not finish; 2 usage; 3 done, but something was
+//! damaged or quarantined. Errors go to standard error, each on one line: `inqueue: ...`, with the
+//! chain of causes. A closed pipe on standard output ends a command quietly. Not here: anything
+//! that looks into a message; commands use the library's public API alone.
 
 mod convert;
 mod inspect;
@@ -20,8 +21,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A mail queue processing engine: judges, reports on and rescues queues of mail; loses nothing.
 ///
-/// A QUEUE is a file or folder, with or without its format before it: segment:, mbox: (mboxrd:, mboxo:, mboxcl:, mboxcl2:),
-/// maildir: or eml:. No command changes the queue that it reads.
+/// A QUEUE is a file or folder, with or without its format before it: segment:, mbox: (mboxrd:,
+/// mboxo:, mboxcl:, mboxcl2:), maildir: or eml:. No command changes the queue that it reads.
 #[derive(Debug, Parser)]
 #[command(name = "inqueue", version, max_term_width = 100)]
 struct Cli {

@@ -1,6 +1,8 @@
-//! Messages of a queue as commands look at them: envelope, recipients, and what a run noted in a stream's record.
+//! Messages of a queue as commands look at them: envelope, recipients, and what a run noted in a
+//! stream's record.
 //!
-//! Not here: how they are shown. Nothing is allocated per message; a message whose envelope can't be read is damage.
+//! Not here: how they are shown. Nothing is allocated per message; a message whose envelope can't
+//! be read is damage.
 
 use inqueue::mail::envelope::{Envelope, Notify, Recipient};
 use inqueue::mail::header::HeaderFacts;

@@ -1,6 +1,8 @@
-//! How commands end, and what they say on the terminal: exit codes, errors on one line, text that is safe to show.
+//! How commands end, and what they say on the terminal: exit codes, errors on one line, text that
+//! is safe to show.
 //!
-//! Invariant: a bare [`io::Error`] that a command returns is one of standard output; all others carry their file.
+//! Invariant: a bare [`io::Error`] that a command returns is one of standard output; all others
+//! carry their file.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -31,7 +33,8 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// The error and its causes on one line; a cause that the text before names already isn't said twice.
+/// The error and its causes on one line; a cause that the text before names already isn't said
+/// twice.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = if error.downcast_ref::<io::Error>().is_some() {
         format!("standard output: {error}")

@@ -1,7 +1,9 @@
-//! `inqueue show QUEUE ID`: one message: its envelope for people, an empty line, its content as it is.
+//! `inqueue show QUEUE ID`: one message: its envelope for people, an empty line, its content as it
+//! is.
 //!
-//! The whole queue is looked through: a queue that was put together may have an id twice, and then all messages of that id are
-//! shown, in queue order, one after the other, and standard error says how many. Not here: decoding of contents.
+//! The whole queue is looked through: a queue that was put together may have an id twice, and then
+//! all messages of that id are shown, in queue order, one after the other, and standard error says
+//! how many. Not here: decoding of contents.
 
 use crate::message::{self, Message, Piece, outcome_word, write_notify};
 use crate::options::Recipients;
