@@ -11,10 +11,13 @@
 //! and isn't the last message, gets one; that is counted. As the last message it stands as it is,
 //! so that the file ends within a line.
 //!
-//! The From_ line: from an mbox it is copied as it is. Else the reverse-path (`MAILER-DAEMON` for
-//! the null and the unknown one; white space and control characters become `-`; bytes from 128 on
-//! stay) and the arrival in UTC, to the second. Without an arrival it has the epoch, which reading
-//! takes for none. A path that doesn't come back is counted.
+//! The From_ line: from an mbox it is copied as it is. Else it has the reverse-path, or
+//! `MAILER-DAEMON` for the null and the unknown one, and the arrival in UTC, to the second. Without
+//! an arrival it has the epoch, which reading takes for none. A reverse-path that the line can't
+//! hold (control characters, spaces outside a quoted local-part, what would be read as another) is
+//! `MAILER-DAEMON` too, and counted: mending it would make it the address of somebody else, who
+//! would get the reports. Bytes from 128 on stay: they are addresses of RFC 6531 (Python's `mailbox`
+//! gives such messages as bytes only).
 
 use super::target::Place;
 use super::{DeliverError, Item};
@@ -57,10 +60,7 @@ impl Writer {
         if item.format.mbox_kind().is_some() {
             self.line.extend_from_slice(item.found.head);
         } else {
-            write_from_line(&mut self.line, item.envelope);
-            let read = from_line(&self.line).reverse_path;
-            let path = item.envelope.reverse_path;
-            self.senders_changed += u64::from(path.is_known() && path != read);
+            self.senders_changed += u64::from(!write_from_line(&mut self.line, item.envelope));
         }
         self.line.push(b'\n');
         self.write(item).map_err(|source| self.place.failed(source))?;
@@ -113,16 +113,28 @@ fn write_quoted(
     out.write_all(raw.get(copied..).unwrap_or_default())
 }
 
-/// Appends a From_ line without its line end.
-fn write_from_line(out: &mut Vec<u8>, envelope: &Envelope<'_>) {
-    out.extend_from_slice(b"From ");
-    match envelope.reverse_path {
-        ReversePath::Null | ReversePath::Unknown => out.extend_from_slice(b"MAILER-DAEMON"),
-        ReversePath::Path(path) => {
-            let is_bad = |byte: u8| byte.is_ascii_control() || byte == b' ';
-            out.extend(path.iter().map(|&byte| if is_bad(byte) { b'-' } else { byte }));
+/// Makes `out` a From_ line without its line end. False: it can't hold the reverse-path.
+fn write_from_line(out: &mut Vec<u8>, envelope: &Envelope<'_>) -> bool {
+    let ReversePath::Path(path) = envelope.reverse_path else {
+        write_line(out, b"MAILER-DAEMON", envelope.arrival);
+        return true;
+    };
+    let is_quoted = path.starts_with(b"\"");
+    let is_bad = |byte: &u8| byte.is_ascii_control() || *byte == b' ' && !is_quoted;
+    if !path.iter().any(is_bad) {
+        write_line(out, path, envelope.arrival);
+        if from_line(out).reverse_path == envelope.reverse_path {
+            return true;
         }
+        out.clear();
     }
+    write_line(out, b"MAILER-DAEMON", envelope.arrival);
+    false
+}
+
+fn write_line(out: &mut Vec<u8>, path: &[u8], arrival: Option<Time>) {
+    out.extend_from_slice(b"From ");
+    out.extend_from_slice(path);
     out.push(b' ');
-    envelope.arrival.unwrap_or(Time(0)).write_asctime(out);
+    arrival.unwrap_or(Time(0)).write_asctime(out);
 }

@@ -39,7 +39,7 @@ pub struct Converted {
     /// Contents that have a line feed more in the target: they ended without one, and an mbox needs
     /// it before the next message.
     pub line_ends_added: u64,
-    /// Messages whose reverse-path an mbox's From_ line doesn't give back as it was.
+    /// Messages whose reverse-path an mbox's From_ line can't hold: it has the null one there.
     pub senders_changed: u64,
     /// Ranges of the queue that are no messages, and aren't in the target.
     pub damaged: u64,

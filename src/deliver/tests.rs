@@ -184,7 +184,11 @@ proptest! {
             let (before, after) = (before.unwrap(), after.unwrap());
             prop_assert_eq!(before.content, after.content);
             prop_assert_eq!(before.arrival, after.arrival);
-            changed += u64::from(before.reverse_path != after.reverse_path);
+            if before.reverse_path != after.reverse_path {
+                // Never the address of somebody else.
+                prop_assert_eq!(after.reverse_path, Some(Vec::new()));
+                changed += 1;
+            }
         }
         prop_assert_eq!(done.senders_changed, changed);
     }
@@ -209,17 +213,17 @@ fn an_mbox_byte_by_byte() {
     });
     let done = run(&at("segment", "a.seg"), &at("mbox", "b")).unwrap();
     let expect = b"From a@b Fri Jan  2 02:04:05 2026\nA: b\r\n\r\n>From c\r\n>>From d\r\n\n\
-        From \"x-y\"@b Fri Jan  2 02:04:05 2026\nno end\n\n\
+        From \"x y\"@b Fri Jan  2 02:04:05 2026\nno end\n\n\
         From MAILER-DAEMON Fri Jan  2 02:04:05 2026\n\n\
         From j\xc3\xbcrgen@b Fri Jan  2 02:04:05 2026\n>From the start\n\n\
-        From a-From-b@c Fri Jan  2 02:04:05 2026\nlast, no end\r";
+        From MAILER-DAEMON Fri Jan  2 02:04:05 2026\nlast, no end\r";
     let got = fs::read(folder.path().join("b")).unwrap();
     assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(expect));
     let expect = Converted {
         messages: 5,
         bytes: 59,
         line_ends_added: 1,
-        senders_changed: 2,
+        senders_changed: 1,
         ..Converted::default()
     };
     assert_eq!(done, expect);

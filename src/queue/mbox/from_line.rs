@@ -128,6 +128,7 @@ mod tests {
         check("From h!u Fri Jan  2 03:04:05 2026 remote from h", Path(b"h!u"), MOMENT);
         check("From a@b\tFri Jan  2 03:04:05 26", Path(b"a@b"), MOMENT);
         check("From sun Fri Jan  2 03:04:05 2026", Path(b"sun"), MOMENT);
+        check("From a@b Thu Jan  1 00:00:00 1970", Path(b"a@b"), None);
     }
 
     #[test]
