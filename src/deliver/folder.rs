@@ -4,8 +4,8 @@
 //! the seconds being the latest arrival so far (none known: 0), so that they never go back; written
 //! in `tmp/`, then renamed, as maildir(5) wants it. Else `00000001.eml`. The time of last change of
 //! a file is the message's arrival, where it is known: what IMAP servers give as its date. Nothing
-//! else of the envelope is held, and no flags of a Maildir. Files aren't synced one by one: one `syncfs` at the end is enough,
-//! as the folder has its name only after it.
+//! else of the envelope is held, and no flags of a Maildir. Files aren't synced one by one: one
+//! `syncfs` at the end is enough, as the folder has its name only after it.
 
 use super::target::Place;
 use super::{DeliverError, Item};

@@ -16,8 +16,8 @@
 //! an arrival it has the epoch, which reading takes for none. A reverse-path that the line can't
 //! hold (control characters, spaces outside a quoted local-part, what would be read as another) is
 //! `MAILER-DAEMON` too, and counted: mending it would make it the address of somebody else, who
-//! would get the reports. Bytes from 128 on stay: they are addresses of RFC 6531 (Python's `mailbox`
-//! gives such messages as bytes only).
+//! would get the reports. Bytes from 128 on stay: they are addresses of RFC 6531 (Python's
+//! `mailbox` gives such messages as bytes only).
 
 use super::target::Place;
 use super::{DeliverError, Item};
