@@ -16,8 +16,10 @@ compile_error!(
 
 pub mod decide;
 pub mod directory;
+pub mod engine;
 pub mod event;
 pub mod limits;
 pub mod mail;
 pub mod ndr;
 pub mod queue;
+pub mod spool;
