@@ -14,6 +14,7 @@ compile_error!(
     "isolation of a message's fault needs unwinding: set panic = \"unwind\" in the profile"
 );
 
+pub mod audit;
 pub mod decide;
 pub mod directory;
 pub mod engine;

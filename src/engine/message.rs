@@ -102,8 +102,6 @@ impl<'r> Walk<'r> {
         let origin = origin(source, &found);
         let checksum = checksum.unwrap_or_else(|| content.checksum());
         let payload = Payload { content, len: content.len(), checksum };
-        self.counts.messages += 1;
-        self.counts.content_bytes += payload.len;
         let mark = self.part.mark();
         let mut hand = InHand {
             envelope: Envelope::new(envelope::queue_id(source, &found)),
@@ -120,7 +118,6 @@ impl<'r> Walk<'r> {
             Ok(false) => {
                 let kind = DamageKind::Envelope;
                 let damage = Damage { offset: found.offset, length: found.length, kind };
-                self.counts.messages -= 1;
                 return self.damage(source, origin, damage);
             }
             Err(fault) => return self.quarantine(source, &found, hand, fault, &mark, memory),
@@ -139,6 +136,8 @@ impl<'r> Walk<'r> {
         for disposition in &memory.verdict.dispositions {
             self.counts.count(disposition.outcome);
         }
+        self.counts.messages += 1;
+        self.counts.content_bytes += payload.len;
         self.counts.reports += made.len() as u64;
         self.counts.faults += hand.faults.len() as u64;
         Ok(self.part.settle(self.context.folder, content)?)
@@ -312,6 +311,8 @@ impl<'r> Walk<'r> {
                 json::fault(out, &subject, index, fault.stage.name(), &fault.text, &fault.place);
             }
         });
+        self.counts.messages += 1;
+        self.counts.content_bytes += hand.payload.len;
         self.counts.quarantined += 1;
         self.counts.faults += hand.faults.len() as u64;
         self.inject_death(hand.marker);

@@ -125,7 +125,7 @@ mod tests {
         for cut in 0..whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let (commits, good) = read(folder.path()).unwrap();
-            let expect = if cut < first { 0 } else { 1 };
+            let expect = usize::from(cut >= first);
             assert_eq!(commits.len(), expect, "cut at {cut}");
             assert_eq!(good, if expect == 1 { first as u64 } else { 0 });
             Log::open(folder.path(), good).unwrap().append(&[commit(7)], false).unwrap();

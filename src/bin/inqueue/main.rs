@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done; 1 could not run or did not finish; 2 usage; 3 done, but something was quarantined.
 
+mod audit;
 mod options;
 mod run;
 
@@ -23,11 +24,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
+    Audit(audit::AuditArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Audit(args) => audit::run(&args),
     };
     result.unwrap_or_else(|error| {
         // Where standard error is gone there is nobody to tell.
