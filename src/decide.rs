@@ -1,10 +1,12 @@
 //! The one place where a message's fate is decided: a pure, total function.
 //!
-//! (envelope and header facts, directory, policy, clock) -> one or more dispositions per recipient. The rules stand, in
-//! their order, in docs/outcomes.md; this file is that table. No I/O, no clock, no state; nothing here can fail. Memory is taken
-//! from a [`Verdict`] that is used again for the next message.
+//! (envelope and header facts, directory, policy, clock) -> one or more dispositions per recipient.
+//! The rules stand, in their order, in docs/outcomes.md; this file is that table. No I/O, no clock,
+//! no state; nothing here can fail. Memory is taken from a [`Verdict`] that is used again for the
+//! next message.
 //!
-//! A *disposition* is our decision about a recipient, not the Disposition field of RFC 8098; in a report it becomes an Action.
+//! A *disposition* is our decision about a recipient, not the Disposition field of RFC 8098; in a
+//! report it becomes an Action.
 
 use crate::directory::{Directory, Standing};
 use crate::limits;
@@ -42,7 +44,8 @@ impl Default for Policy {
     }
 }
 
-/// First wait before a deferred message is tried again; doubled each time (RFC 5321, 4.5.4.1: at least 30 minutes).
+/// First wait before a deferred message is tried again; doubled each time (RFC 5321, 4.5.4.1: at
+/// least 30 minutes).
 const BACKOFF_FIRST_S: i64 = 30 * 60;
 /// Longest wait.
 const BACKOFF_MAX_S: i64 = 8 * 3600;
@@ -288,7 +291,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The rules for one mailbox; for an alias, a list or a catch-all also its targets, and the list's owner.
+    /// The rules for one mailbox; for an alias, a list or a catch-all also its targets, and the
+    /// list's owner.
     #[expect(clippy::type_complexity, reason = "targets and owner of an expansion, used once")]
     fn judge_mailbox(
         &self,
@@ -420,7 +424,8 @@ fn next_attempt(now: Time, attempts: u32, expiry: Time) -> Time {
 }
 
 impl<'a> Verdict<'a> {
-    /// From here on a message's mailboxes are found by hash: comparing each with each would be quadratic.
+    /// From here on a message's mailboxes are found by hash: comparing each with each would be
+    /// quadratic.
     const TABLE_FROM: usize = 16;
 
     fn reset(&mut self, attempts: u32, expiry: Time) {

@@ -1,7 +1,7 @@
 //! Header fields of RFC 5322, read as slices, in one pass over the header section.
 //!
-//! Only what routing needs is read ([`HeaderFacts`]); no field that it doesn't need can decide a message's fate. A line
-//! that isn't a field is passed over. Nothing is decoded.
+//! Only what routing needs is read ([`HeaderFacts`]); no field that it doesn't need can decide a
+//! message's fate. A line that isn't a field is passed over. Nothing is decoded.
 
 use crate::limits;
 use memchr::memchr;
@@ -196,7 +196,8 @@ mod tests {
     fn facts_are_those_that_routing_needs() {
         let content = b"Return-Path: <a@b>\nReturn-Path: <x@y>\nReceived: 1; Fri\nRECEIVED: 2\n\
             Delivered-To: one@x\nDelivered-To: two@x\nX-Original-To: orig@x\nTo: to@x\ncc: cc@x\n\
-            Content-Type: Multipart/Report; report-type=x\nContent-Type: text/plain\n\nReceived: 3\n";
+            Content-Type: Multipart/Report; report-type=x\n\
+             Content-Type: text/plain\n\nReceived: 3\n";
         let facts = HeaderFacts::read(content);
         assert_eq!(facts.return_path, Some(&b"<a@b>"[..]));
         assert_eq!(facts.hops, 4);

@@ -1,8 +1,10 @@
-//! The envelope of a framed message: read from its record, or made from its content where the format has none.
+//! The envelope of a framed message: read from its record, or made from its content where the
+//! format has none.
 //!
-//! Where the format has none (mbox, Maildir, files): the reverse-path is that of the topmost Return-Path field, else of the From_ line;
-//! the arrival is the From_ line's date, else that of the topmost Received field, else the Date field; the
-//! forward-paths come from the first of the named fields that is there ([`RecipientOrder`]). Not here: whether any of it is valid.
+//! Where the format has none (mbox, Maildir, files): the reverse-path is that of the topmost
+//! Return-Path field, else of the From_ line; the arrival is the From_ line's date, else that of
+//! the topmost Received field, else the Date field; the forward-paths come from the first of the
+//! named fields that is there ([`RecipientOrder`]). Not here: whether any of it is valid.
 
 use super::files::{self, Folder};
 use super::{Format, Found, Source, mbox, segment};
@@ -62,7 +64,8 @@ pub fn file_name<'a>(source: &Source<'a>, found: &Found<'a>) -> &'a [u8] {
 
 /// The envelope of a message; its recipients are put into `recipients`, which is emptied first.
 ///
-/// `None`: the record's envelope can't be read, or there are more than [`limits::RECIPIENTS_MAX`] recipients; that is damage.
+/// `None`: the record's envelope can't be read, or there are more than [`limits::RECIPIENTS_MAX`]
+/// recipients; that is damage.
 pub fn read<'a>(
     source: &Source<'a>,
     found: &Found<'a>,

@@ -1,7 +1,8 @@
 //! Reading a part: its file is mapped or read, framed, and given to a visitor.
 //!
-//! Small files are read into one arena, a batch at a time; a big file is opened anew for each part, and compared with what it was when the
-//! queue was opened, before and after. Not here: how each format is framed. Nothing is kept between two parts but memory.
+//! Small files are read into one arena, a batch at a time; a big file is opened anew for each part,
+//! and compared with what it was when the queue was opened, before and after. Not here: how each
+//! format is framed. Nothing is kept between two parts but memory.
 
 use super::bytes::{self, FileBytes, Identity};
 use super::files::{self, FileList};
@@ -19,7 +20,8 @@ use std::path::Path;
 pub struct Source<'a> {
     /// The queue's format.
     pub format: Format,
-    /// Name of the file within the queue; empty where each message is a file, whose name is in its `head`.
+    /// Name of the file within the queue; empty where each message is a file, whose name is in its
+    /// `head`.
     pub name: &'a [u8],
     /// Tag of the file, for queue ids that are made from the place.
     pub tag: u32,
@@ -32,7 +34,8 @@ pub trait Visit {
     /// Why it wants to stop.
     type Error: From<QueueError>;
 
-    /// Is given the next messages, in order. A part's messages come in one call or in several: their bytes live during the call.
+    /// Is given the next messages, in order. A part's messages come in one call or in several:
+    /// their bytes live during the call.
     ///
     /// # Errors
     /// Ends the reading.
@@ -229,7 +232,8 @@ impl Piece<'_> {
     }
 }
 
-/// Tag of a file, from its first bytes and its length: tells queue ids of one file from those of another.
+/// Tag of a file, from its first bytes and its length: tells queue ids of one file from those of
+/// another.
 fn tag(bytes: &[u8]) -> u32 {
     let start = bytes.get(..bytes.len().min(4096)).unwrap_or_default();
     crc32c::crc32c_append(crc32c::crc32c(start), &(bytes.len() as u64).to_le_bytes())

@@ -1,1 +1,12 @@
-//! x
+//! The integration tests: one binary, one module a subject. They use the public API, the real
+//! binary, and readers of other makers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends at what isn't there"
+)]
+
+mod tidy;
