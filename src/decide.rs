@@ -163,6 +163,8 @@ pub struct Verdict<'a> {
     pub attempts: u32,
     /// Indexes of `dispositions` by mailbox, once there are many.
     served: HashTable<u32>,
+    /// How many of `dispositions` `served` knows.
+    indexed: usize,
     expansions: Vec<Expansion<'a>>,
 }
 
@@ -280,14 +282,14 @@ impl<'a> Judge<'a> {
         let too_deep = level >= limits::EXPANSION_LEVELS_MAX;
         match expansion {
             Some(_) if too_deep => {
-                verdict.serve(judged.with(Outcome::Failed, EnhancedStatus::LOOP, 3));
+                verdict.dispositions.push(judged.with(Outcome::Failed, EnhancedStatus::LOOP, 3));
             }
             Some((targets, list_owner)) => {
-                verdict.serve(judged);
+                verdict.dispositions.push(judged);
                 let owner = list_owner.or(judged.owner);
                 verdict.expansions.push(Expansion { targets, level: level + 1, owner });
             }
-            None => verdict.serve(judged),
+            None => verdict.dispositions.push(judged),
         }
     }
 
@@ -423,7 +425,7 @@ fn next_attempt(now: Time, attempts: u32, expiry: Time) -> Time {
     now.plus_s(wait_s).min(expiry.max(now))
 }
 
-impl<'a> Verdict<'a> {
+impl Verdict<'_> {
     /// From here on a message's mailboxes are found by hash: comparing each with each would be
     /// quadratic.
     const TABLE_FROM: usize = 16;
@@ -431,6 +433,7 @@ impl<'a> Verdict<'a> {
     fn reset(&mut self, attempts: u32, expiry: Time) {
         self.dispositions.clear();
         self.served.clear();
+        self.indexed = 0;
         self.expansions.clear();
         self.next_attempt = None;
         self.expiry = Some(expiry);
@@ -446,42 +449,37 @@ impl<'a> Verdict<'a> {
             dispositions: self.dispositions.into_iter().map_while(|_| None).collect(),
             expansions: self.expansions.into_iter().map_while(|_| None).collect(),
             served: self.served,
+            indexed: 0,
             next_attempt: None,
             expiry: None,
             attempts: 0,
         }
     }
 
-    fn is_served(&self, mailbox: Mailbox<'_>) -> bool {
+    fn is_served(&mut self, mailbox: Mailbox<'_>) -> bool {
         if self.dispositions.len() <= Self::TABLE_FROM {
             return self.dispositions.iter().any(|d| d.serves(mailbox));
         }
+        self.index_served();
         let at = |index: &u32| self.dispositions.get(*index as usize);
         self.served
             .find(hash(mailbox), |index| at(index).is_some_and(|d| d.serves(mailbox)))
             .is_some()
     }
 
-    fn serve(&mut self, disposition: Disposition<'a>) {
-        let hash_of = |d: Option<&Disposition<'_>>| d.and_then(|d| d.mailbox).map_or(0, hash);
-        self.dispositions.push(disposition);
-        let count = self.dispositions.len();
-        let from = match count {
-            0..=Self::TABLE_FROM => return,
-            n if n == Self::TABLE_FROM + 1 => 0,
-            n => n - 1,
-        };
-        for index in from..count {
-            let Some(served) = self.dispositions.get(index).filter(|d| d.is_served_by_this())
-            else {
-                continue;
-            };
-            let Ok(entry) = u32::try_from(index) else { continue };
-            let dispositions = &self.dispositions;
-            self.served.insert_unique(hash_of(Some(served)), entry, |other| {
-                hash_of(dispositions.get(*other as usize))
-            });
+    /// Puts the dispositions into the table that aren't in it yet, however they were made.
+    fn index_served(&mut self) {
+        let dispositions = &self.dispositions;
+        let hash_of = |d: &Disposition<'_>| d.mailbox.map_or(0, hash);
+        for (index, served) in dispositions.iter().enumerate().skip(self.indexed) {
+            let Ok(entry) = u32::try_from(index) else { break };
+            if served.is_served_by_this() {
+                self.served.insert_unique(hash_of(served), entry, |other| {
+                    dispositions.get(*other as usize).map_or(0, hash_of)
+                });
+            }
         }
+        self.indexed = dispositions.len();
     }
 }
 

@@ -9,4 +9,5 @@
     reason = "a test ends at what isn't there"
 )]
 
+mod decide;
 mod tidy;
