@@ -76,6 +76,10 @@ impl QueueId<'_> {
 
 fn write_name(name: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
+    if name.is_empty() {
+        // A queue id has at least one byte; no other name is written like this.
+        out.push(b'%');
+    }
     for &byte in name {
         if byte.is_ascii_graphic() && byte != b'%' {
             out.push(byte);
@@ -214,6 +218,7 @@ mod tests {
             "FFFFFFFF.1A2B3C"
         );
         assert_eq!(written(QueueId::Given(b"a b%\xff")), "a%20b%25%FF");
+        assert_eq!(written(QueueId::Given(b"")), "%");
         assert!(written(QueueId::Given(&b"\0".repeat(10_000))).len() <= 255);
     }
 }

@@ -10,4 +10,6 @@
 )]
 
 mod decide;
+mod readers;
+mod segment_reader;
 mod tidy;

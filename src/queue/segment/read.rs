@@ -287,7 +287,7 @@ pub fn envelope<'a>(
     for field in fields(bytes) {
         let (tag, value) = field?;
         match tag {
-            tag::QUEUE_ID => envelope.queue_id = QueueId::Given(value),
+            tag::QUEUE_ID => envelope.queue_id = QueueId::Given(name(value)?),
             tag::ARRIVAL => envelope.arrival = Some(time(value)?),
             tag::REVERSE_PATH => envelope.reverse_path = ReversePath::from_path(value),
             tag::ATTEMPTS => envelope.attempts = u32::from_le_bytes(value.try_into().ok()?),
@@ -302,10 +302,27 @@ pub fn envelope<'a>(
                 recipients.push(recipient(value)?);
             }
             tag::RECIPIENT => return None,
-            _ => {}
+            _ => check_length(tag, value)?,
         }
     }
     Some(envelope)
+}
+
+/// A queue id.
+fn name(value: &[u8]) -> Option<&[u8]> {
+    (1..=255).contains(&value.len()).then_some(value)
+}
+
+/// Fields that the envelope doesn't keep: a wrong length damages the record all the same, so that
+/// all readers agree on what is damage.
+fn check_length(tag: u16, value: &[u8]) -> Option<()> {
+    match tag {
+        tag::ORIGIN if value.len() < 16 => None,
+        tag::DISPOSITIONS if value.len() != 4 => None,
+        tag::REPORT_OF => name(value).map(|_| ()),
+        tag::REPORTED => recipient(value).map(|_| ()),
+        _ => Some(()),
+    }
 }
 
 fn recipient(bytes: &[u8]) -> Option<Recipient<'_>> {
@@ -317,6 +334,9 @@ fn recipient(bytes: &[u8]) -> Option<Recipient<'_>> {
             recipient_tag::NOTIFY => recipient.notify = Some(Notify(byte(value)?)),
             recipient_tag::ORCPT => recipient.orcpt = Some(value),
             recipient_tag::STATE => recipient.done = byte(value)? == 1,
+            recipient_tag::OUTCOME if value.len() != 1 => return None,
+            recipient_tag::NUMBER if value.len() != 2 => return None,
+            recipient_tag::DISPOSITION | recipient_tag::ORDINAL if value.len() != 4 => return None,
             _ => {}
         }
     }
