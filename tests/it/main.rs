@@ -11,5 +11,6 @@
 
 mod decide;
 mod readers;
+mod real_mail;
 mod segment_reader;
 mod tidy;

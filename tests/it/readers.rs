@@ -1,14 +1,16 @@
 //! What several tests need to hold our reading against another's: a queue read to its end, and
 //! Python.
 //!
-//! Where Python isn't installed, a test that needs it says so, with its name, and passes:
-//! `scripts/test` says beforehand which these are.
+//! Where Python isn't installed, a test that needs it says so, with its name, and passes;
+//! `scripts/test` prints at its end which these were.
 
 use inqueue::decide::Case;
 use inqueue::mail::envelope::{Envelope, Recipient};
 use inqueue::mail::header::HeaderFacts;
 use inqueue::queue::envelope::{RecipientOrder, read};
 use inqueue::queue::{Buffers, Damage, Found, Framed, Frames, Queue, QueueError, Source, Visit};
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -74,10 +76,15 @@ pub(crate) fn read_parts<T>(
     parts
 }
 
-/// Says that a test didn't run.
+/// Says that a test didn't run: on standard error, and in the file that `scripts/test` prints at
+/// its end, because nobody sees what a passing test says.
 #[expect(clippy::print_stderr, reason = "a test that didn't run must not look as if it had")]
 pub(crate) fn skipped(test: &str, why: &str) {
     eprintln!("skipped: {test}: {why}");
+    if let Some(path) = std::env::var_os("INQUEUE_TESTS_SKIPPED") {
+        let mut file = File::options().create(true).append(true).open(path).unwrap();
+        file.write_all(format!("skipped: {test}: {why}\n").as_bytes()).unwrap();
+    }
 }
 
 /// A script of `tests/readers`.
