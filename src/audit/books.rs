@@ -1,7 +1,9 @@
-//! The books of one part: its stream files, read whole, with every record and event to be claimed by a message of the queue.
+//! The books of one part: its stream files, read whole, with every record and event to be claimed
+//! by a message of the queue.
 //!
-//! Records are found by the place that their message had in the queue, events by the key in their id. Not here: what must be in them
-//! (`part`). A file that is gone, damaged or not as it was sealed is a finding.
+//! Records are found by the place that their message had in the queue, events by the key in their
+//! id. Not here: what must be in them (`part`). A file that is gone, damaged or not as it was
+//! sealed is a finding.
 
 use super::{Kind, Report};
 use crate::mail::content::Content;

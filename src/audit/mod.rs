@@ -1,9 +1,11 @@
 //! Proves the conservation of a run, finished or crashed, from its files alone.
 //!
-//! Double entry: the queue is framed again by the plan; every disposition stands in the events and in a stream's record, and both must say the
-//! same, of the same message, with the same content and envelope; every record and event must belong to a message. Seals and counts of the commit log
-//! come on top. `part` holds one part's books, `expect` a manifest against them. Not here: why a message was judged as
-//! it was (that would need the directory, and be the same code again). Nothing is written or changed.
+//! Double entry: the queue is framed again by the plan; every disposition stands in the events and
+//! in a stream's record, and both must say the same, of the same message, with the same content and
+//! envelope; every record and event must belong to a message. Seals and counts of the commit log
+//! come on top. `part` holds one part's books, `expect` a manifest against them. Not here: why a
+//! message was judged as it was (that would need the directory, and be the same code again).
+//! Nothing is written or changed.
 
 mod books;
 mod expect;
@@ -15,6 +17,7 @@ use crate::queue::{Buffers, QueueError};
 use crate::spool::commits::{self, Commit};
 use crate::spool::folder::{self, Planned};
 use crate::spool::{Counts, SpoolError, Stream};
+use books::Place;
 use expect::Manifest;
 use rayon::prelude::*;
 use std::collections::HashSet;
@@ -43,6 +46,9 @@ pub struct Report {
     pub expected: u64,
     /// The first findings, in the order of the queue.
     pub findings: Vec<Finding>,
+    /// Places that were held against the manifest.
+    #[serde(skip)]
+    seen: HashSet<Place>,
 }
 
 /// How something is not as it has to be.
@@ -96,6 +102,7 @@ impl Report {
         self.wrong += other.wrong;
         self.counts.add(&other.counts);
         self.expected += other.expected;
+        self.seen.extend(other.seen);
         let room = FINDINGS_MAX.saturating_sub(self.findings.len());
         self.findings.extend(other.findings.into_iter().take(room));
     }
@@ -104,7 +111,8 @@ impl Report {
 /// Audits a run; holds it against a manifest of `inqueue-gen`, where one is given.
 ///
 /// # Errors
-/// The run, its queue or the manifest can't be read. What is read and isn't right is a finding, not an error.
+/// The run, its queue or the manifest can't be read. What is read and isn't right is a finding, not
+/// an error.
 pub fn audit(run: &Path, expect: Option<&Path>) -> Result<Report, AuditError> {
     let planned = folder::read_plan(run)?;
     let manifest = expect.map(Manifest::load).transpose()?;
@@ -128,7 +136,7 @@ pub fn audit(run: &Path, expect: Option<&Path>) -> Result<Report, AuditError> {
     if let Some(manifest) = &manifest
         && report.parts_uncommitted == 0
     {
-        for entry in manifest.unseen() {
+        for entry in manifest.unseen(&report.seen) {
             report.find(Kind::Lost, entry, "stands in the manifest, not in the queue");
         }
     }
@@ -151,7 +159,8 @@ fn check_log(report: &mut Report, commits: &[Commit]) {
     }
 }
 
-/// Files that no commit knows: waste of parts that were begun, as long as the run isn't finished; otherwise mail from nowhere.
+/// Files that no commit knows: waste of parts that were begun, as long as the run isn't finished;
+/// otherwise mail from nowhere.
 fn check_folder(
     report: &mut Report,
     run: &Path,

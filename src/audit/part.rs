@@ -1,8 +1,10 @@
-//! Audits one part: frames its stretch of the queue again, and settles each message against the books.
+//! Audits one part: frames its stretch of the queue again, and settles each message against the
+//! books.
 //!
-//! Not here: reading stream files (`books`). Each check says what it found and goes on: one wrong record doesn't hide the next.
+//! Not here: reading stream files (`books`). Each check says what it found and goes on: one wrong
+//! record doesn't hide the next.
 
-use super::books::{Books, Event, Files, place};
+use super::books::{self, Books, Event, Files, place};
 use super::expect::{Manifest, Seen, SeenDisposition};
 use super::{AuditError, Kind, Report};
 use crate::event::{Number, json};
@@ -113,7 +115,8 @@ impl Auditor<'_, '_> {
         let mut events = self.claim_events(key);
         let bare = Envelope::new(envelope::queue_id(source, &found));
         let bare_key = envelope::key(&bare, found.content, &mut self.scratch);
-        // A message whose envelope couldn't be parsed for a fault has its events under its name alone.
+        // A message whose envelope couldn't be parsed for a fault has its events under its name
+        // alone.
         if bare_key != key {
             events.extend(self.claim_events(bare_key));
         }
@@ -164,7 +167,8 @@ impl Auditor<'_, '_> {
         self.report.find(kind, again.place(), what);
     }
 
-    /// A message in quarantine: one record with the whole content, one event that it was set aside, nothing else.
+    /// A message in quarantine: one record with the whole content, one event that it was set aside,
+    /// nothing else.
     fn quarantined(&mut self, again: &Again<'_, '_>, records: &[usize], events: &[usize]) {
         self.report.counts.quarantined += 1;
         if records.len() > 1 {
@@ -201,7 +205,8 @@ impl Auditor<'_, '_> {
         }
     }
 
-    /// A message that was judged: each disposition has one event, and one record where its outcome has a stream.
+    /// A message that was judged: each disposition has one event, and one record where its outcome
+    /// has a stream.
     fn settle(
         &mut self,
         again: &Again<'_, '_>,
@@ -406,6 +411,7 @@ impl Auditor<'_, '_> {
     fn expect(&mut self, again: &Again<'_, '_>, seen: &Seen) {
         let Some(manifest) = self.manifest else { return };
         self.report.expected += 1;
+        self.report.seen.insert(place(again.name, again.found.offset));
         if let Err(what) = manifest.check(again.name, again.found.offset, seen) {
             self.find(Kind::Wrong, again, what);
         }
@@ -442,6 +448,7 @@ impl Auditor<'_, '_> {
         self.one_set_aside(&place, &events, Stream::Quarantine);
         if let Some(manifest) = self.manifest {
             self.report.expected += 1;
+            self.report.seen.insert(books::place(source.name, damage.offset));
             if let Err(what) = manifest.check_damage(source.name, damage.offset, damage.length) {
                 self.report.find(Kind::Wrong, place, what);
             }
@@ -492,8 +499,8 @@ fn same_envelope(queued: &Envelope<'_>, written: &Envelope<'_>, hop: Option<&[u8
         && hops.eq(written.hops.iter().copied())
 }
 
-/// Each recipient of a record comes from one of the message: with its parameters, and its address unless it was expanded. Only
-/// members of a list leave with another reverse-path.
+/// Each recipient of a record comes from one of the message: with its parameters, and its address
+/// unless it was expanded. Only members of a list leave with another reverse-path.
 fn same_recipients(
     again: &Again<'_, '_>,
     record: &super::books::Record<'_>,

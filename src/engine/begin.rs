@@ -1,8 +1,9 @@
 //! A run is begun, or opened to go on.
 //!
-//! A new run: the queue is cut into parts, and the plan is written down for good. An old one: what is asked for now must be what the
-//! plan says; options that aren't given are taken from it. Not here: the command line. Invariant: nothing is written into a
-//! folder before it is sure that the run can begin.
+//! A new run: the queue is cut into parts, and the plan is written down for good. An old one: what
+//! is asked for now must be what the plan says; options that aren't given are taken from it. Not
+//! here: the command line. Invariant: nothing is written into a folder before it is sure that the
+//! run can begin.
 
 use super::EngineError;
 use crate::decide::Policy;
@@ -50,10 +51,12 @@ pub struct Run {
 }
 
 impl Run {
-    /// Begins a run in a folder that doesn't exist or is empty; goes on where the folder holds a run.
+    /// Begins a run in a folder that doesn't exist or is empty; goes on where the folder holds a
+    /// run.
     ///
     /// # Errors
-    /// The folder is something else or in use, what is asked for isn't what its plan says, or the queue can't be read.
+    /// The folder is something else or in use, what is asked for isn't what its plan says, or the
+    /// queue can't be read.
     pub fn begin(out: &Path, request: Request, directory: &Directory) -> Result<Self, EngineError> {
         if request.queues.is_empty() {
             return Err(EngineError::NoQueue);

@@ -1,8 +1,10 @@
-//! Group commit: files of finished parts are synced, then their lines are appended to the commit log, and it is synced.
+//! Group commit: files of finished parts are synced, then their lines are appended to the commit
+//! log, and it is synced.
 //!
-//! Runs beside the workers, and takes whatever is finished at once: the more waits, the cheaper each. Not here: what a part
-//! is. Invariant: a part's line is written only after all its files, and their names, are on the disk. The first error ends it: nothing
-//! that comes after could be relied on.
+//! Runs beside the workers, and takes whatever is finished at once: the more waits, the cheaper
+//! each. Not here: what a part is. Invariant: a part's line is written only after all its files,
+//! and their names, are on the disk. The first error ends it: nothing that comes after could be
+//! relied on.
 
 use super::{EngineError, Finished, Told};
 use crate::limits;

@@ -1,8 +1,10 @@
-//! Runs one message's computation so that a panic costs that message and nothing else. The one `catch_unwind`.
+//! Runs one message's computation so that a panic costs that message and nothing else. The one
+//! `catch_unwind`.
 //!
-//! Not here: rolling back, quarantine, retry. The closure must only compute and append to buffers that are taken back on a fault.
-//! The panic's text and place are kept by a hook, which is silent while a message is in hand and leaves all other panics
-//! to the hook that was there before. An abort, a stack overflow or a signal isn't caught here: no code in the process can.
+//! Not here: rolling back, quarantine, retry. The closure must only compute and append to buffers
+//! that are taken back on a fault. The panic's text and place are kept by a hook, which is silent
+//! while a message is in hand and leaves all other panics to the hook that was there before. An
+//! abort, a stack overflow or a signal isn't caught here: no code in the process can.
 
 use crate::limits;
 use std::cell::{Cell, RefCell};

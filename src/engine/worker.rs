@@ -1,8 +1,8 @@
 //! A worker: takes parts until there are none left, does each alone, hands its files in.
 //!
-//! Not here: dealing, committing. A worker that dies (a panic outside of the fence, a bug of ours) says so on its way down, with the part that
-//! it had in hand; what it has written of it is removed by whoever does the part again. A worker that is asked to stop ends
-//! its part first.
+//! Not here: dealing, committing. A worker that dies (a panic outside of the fence, a bug of ours)
+//! says so on its way down, with the part that it had in hand; what it has written of it is removed
+//! by whoever does the part again. A worker that is asked to stop ends its part first.
 
 use super::message::Walk;
 use super::{Context, EngineError, Finished, Task, Told};
@@ -75,7 +75,8 @@ fn part(
     match written {
         Ok(written) => Ok(Finished { written, counts: walk.counts }),
         Err(error) => {
-            // What is half written is waste, and on a full disk in the way. The next run removes it if this can't.
+            // What is half written is waste, and on a full disk in the way. The next run removes it
+            // if this can't.
             let _ = context.folder.remove_part(task.part);
             Err(error)
         }

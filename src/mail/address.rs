@@ -1,7 +1,8 @@
 //! Mailboxes and paths of RFC 5321, and the address lists of RFC 5322 header fields.
 //!
-//! A [`Mailbox`] is two slices of the bytes it was read from, valid by RFC 5321, 4.1.2 (with UTF-8 by RFC 6531), within the limits of
-//! 4.5.3.1. Not here: whether it exists (`directory`), and any rewriting: local-parts are opaque.
+//! A [`Mailbox`] is two slices of the bytes it was read from, valid by RFC 5321, 4.1.2 (with UTF-8
+//! by RFC 6531), within the limits of 4.5.3.1. Not here: whether it exists (`directory`), and any
+//! rewriting: local-parts are opaque.
 
 use crate::limits;
 use memchr::{memchr, memrchr};
@@ -13,7 +14,8 @@ use std::str::FromStr as _;
 pub struct Mailbox<'a> {
     /// The local-part as it stands, quotes included.
     pub local_part: &'a [u8],
-    /// The domain, or address literal; empty only for `postmaster` without a domain (RFC 5321, 4.1.1.3).
+    /// The domain, or address literal; empty only for `postmaster` without a domain (RFC 5321,
+    /// 4.1.1.3).
     pub domain: &'a [u8],
 }
 
@@ -46,7 +48,8 @@ impl AddressError {
 }
 
 impl<'a> Mailbox<'a> {
-    /// Reads a mailbox. A source route (RFC 5321, appendix C) before it is passed over; brackets round it are not.
+    /// Reads a mailbox. A source route (RFC 5321, appendix C) before it is passed over; brackets
+    /// round it are not.
     ///
     /// # Errors
     /// Says in what way it isn't one; the limits of RFC 5321, 4.5.3.1 count.
@@ -96,7 +99,8 @@ fn strip_source_route(path: &[u8]) -> &[u8] {
     memchr(b':', path).and_then(|colon| path.get(colon + 1..)).unwrap_or(path)
 }
 
-/// The `@` between local-part and domain: the last one, for a quoted local-part the one after its closing quote.
+/// The `@` between local-part and domain: the last one, for a quoted local-part the one after its
+/// closing quote.
 fn split_at_sign(bare: &[u8]) -> Result<usize, AddressError> {
     if bare.first() != Some(&b'"') {
         return memrchr(b'@', bare).ok_or(AddressError::NoDomain);
@@ -120,9 +124,8 @@ fn end_of_quoted(bytes: &[u8]) -> Option<usize> {
 }
 
 const fn is_atext(byte: u8) -> bool {
-    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\''
-        | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^' | b'_' | b'`' | b'{' | b'|' | b'}' | b'~')
-        || byte >= 0x80
+    matches!(byte, b'A'..=b'Z' | b'^'..=b'~' | b'/'..=b'9' | b'#'..=b'\'')
+        || matches!(byte, b'!' | b'*' | b'+' | b'-' | b'=' | b'?' | 0x80..)
 }
 
 fn is_utf8_where_needed(bytes: &[u8]) -> bool {
@@ -156,7 +159,8 @@ fn is_local_part(bytes: &[u8]) -> bool {
     !after_dot && is_utf8_where_needed(bytes)
 }
 
-/// Domain or address literal (RFC 5321, 4.1.2 and 4.1.3). Underscores are taken: real hosts have them.
+/// Domain or address literal (RFC 5321, 4.1.2 and 4.1.3). Underscores are taken: real hosts have
+/// them.
 fn is_domain(bytes: &[u8]) -> bool {
     if let [b'[', inner @ .., b']'] = bytes {
         return is_literal(inner);
@@ -179,7 +183,8 @@ fn is_domain(bytes: &[u8]) -> bool {
     label_len > 0 && last != b'-' && is_utf8_where_needed(bytes)
 }
 
-/// The inside of an address literal (RFC 5321, 4.1.3): an IPv4 address, `IPv6:` and one, or `tag:` and printable text.
+/// The inside of an address literal (RFC 5321, 4.1.3): an IPv4 address, `IPv6:` and one, or `tag:`
+/// and printable text.
 fn is_literal(inner: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(inner) else { return false };
     match text.split_once(':') {
@@ -198,8 +203,9 @@ fn is_literal(inner: &[u8]) -> bool {
 
 /// Calls `each` with every addr-spec in the value of a To, Cc, Bcc or From field (RFC 5322, 3.4).
 ///
-/// Display names, comments and group names are passed over. What stands where an address should be, but isn't one, is
-/// given as it is: it becomes a recipient with an invalid address, and isn't lost.
+/// Display names, comments and group names are passed over. What stands where an address should be,
+/// but isn't one, is given as it is: it becomes a recipient with an invalid address, and isn't
+/// lost.
 pub fn each_address<'a>(value: &'a [u8], mut each: impl FnMut(&'a [u8])) {
     let mut start = 0;
     let mut scan = ListScan::default();

@@ -1,8 +1,9 @@
 //! The commit log: one line for each part that is done for good, in the order in which they were.
 //!
-//! A line is the CRC32C of its JSON as eight hexadecimal digits, a space, the JSON, a line feed. A torn last line is cut off when the
-//! log is opened to go on; a bad line before it means that someone altered the file. Not here: syncing the files
-//! that a line tells about, which must be over before it is appended.
+//! A line is the CRC32C of its JSON as eight hexadecimal digits, a space, the JSON, a line feed. A
+//! torn last line is cut off when the log is opened to go on; a bad line before it means that
+//! someone altered the file. Not here: syncing the files that a line tells about, which must be
+//! over before it is appended.
 
 use super::{Counts, PerStream, SpoolError};
 use serde::{Deserialize, Serialize};

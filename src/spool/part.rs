@@ -1,9 +1,11 @@
-//! One part's files: a buffer for each stream, written in big pieces by the worker that does the part.
+//! One part's files: a buffer for each stream, written in big pieces by the worker that does the
+//! part.
 //!
-//! Messages are appended to the buffers; a message that fails on its way is taken back by its mark. Small contents are copied;
-//! a large one is noted by its place, and goes from where it lies to the file. Nothing is written before the message that it belongs to is
-//! settled. Not here: what a record says (`record`), and syncing. Invariants: between a mark and its rollback nothing is written; a
-//! file begins with its header; a part with nothing for a stream makes no file there.
+//! Messages are appended to the buffers; a message that fails on its way is taken back by its mark.
+//! Small contents are copied; a large one is noted by its place, and goes from where it lies to the
+//! file. Nothing is written before the message that it belongs to is settled. Not here: what a
+//! record says (`record`), and syncing. Invariants: between a mark and its rollback nothing is
+//! written; a file begins with its header; a part with nothing for a stream makes no file there.
 
 use super::commits::Sealed;
 use super::folder::RunFolder;
@@ -102,8 +104,8 @@ impl Part {
 
     /// Appends a message's record to a stream.
     ///
-    /// `whole`: the content of the message in hand itself, which [`Self::settle`] will be given; it may be left where it lies. Anything
-    /// else is copied.
+    /// `whole`: the content of the message in hand itself, which [`Self::settle`] will be given; it
+    /// may be left where it lies. Anything else is copied.
     pub fn record(
         &mut self,
         stream: Stream,
@@ -140,7 +142,8 @@ impl Part {
         buffer.seal = crc32c::crc32c_append(buffer.seal, lines);
     }
 
-    /// The message in hand is through: what has grown large is written. `content` is that of the message.
+    /// The message in hand is through: what has grown large is written. `content` is that of the
+    /// message.
     ///
     /// # Errors
     /// A file can't be made or written.

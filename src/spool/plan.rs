@@ -1,8 +1,9 @@
 //! The plan: what a run means to do. Written once, before anything else, and never changed.
 //!
-//! It names the queues with the identity of their files, the directory with its checksum, the options that decide about bytes, and
-//! the parts. Lists of small files stand beside it, in `files-N`. Not here: options that don't change what comes out (workers, sync).
-//! Invariant: two plans that are equal give the same streams, byte for byte.
+//! It names the queues with the identity of their files, the directory with its checksum, the
+//! options that decide about bytes, and the parts. Lists of small files stand beside it, in
+//! `files-N`. Not here: options that don't change what comes out (workers, sync). Invariant: two
+//! plans that are equal give the same streams, byte for byte.
 
 use super::SpoolError;
 use crate::decide::Policy;
@@ -12,6 +13,7 @@ use crate::queue::files::FileList;
 use crate::queue::{Format, Queue, QueueFile, Span};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Version of the plan's form.
 pub const VERSION: u32 = 1;
@@ -40,8 +42,9 @@ pub struct PlannedQueue {
     pub format: Format,
     /// Its big files.
     pub files: Vec<QueueFile>,
-    /// CRC32C of its list of small files, which stands in `files-N`; none where it has no such list.
-    pub list: Option<u32>,
+    /// XXH3 of its list of small files, which stands in `files-N`; none where it has no such list.
+    /// (A CRC32C wouldn't do: the list ends in its own, and so all lists would have the same.)
+    pub list: Option<u64>,
     /// Files in that list.
     pub list_len: u64,
     /// All its bytes.
@@ -108,7 +111,7 @@ impl PlannedQueue {
             path,
             format: queue.format(),
             files: queue.big_files().to_vec(),
-            list: list.as_deref().map(crc32c::crc32c),
+            list: list.as_deref().map(xxh3_64),
             list_len: queue.file_list().map_or(0, FileList::len),
             bytes: queue.total_bytes(),
         };
@@ -117,7 +120,8 @@ impl PlannedQueue {
 }
 
 impl Plan {
-    /// What of a plan isn't as in this one, in words; nothing where a run of this one can go on as the other.
+    /// What of a plan isn't as in this one, in words; nothing where a run of this one can go on as
+    /// the other.
     pub fn differences(&self, now: &Self) -> Vec<String> {
         let mut all = Vec::new();
         let mut differs =
@@ -146,7 +150,8 @@ impl Plan {
         all
     }
 
-    /// Digits in the names of part files: enough for all of them, so that the order of names is that of parts.
+    /// Digits in the names of part files: enough for all of them, so that the order of names is
+    /// that of parts.
     pub fn digits(&self) -> usize {
         self.parts.len().saturating_sub(1).to_string().len().max(5)
     }

@@ -1,8 +1,10 @@
-//! What stands in the records of a run's streams: the envelope as it goes on, and what the run has decided.
+//! What stands in the records of a run's streams: the envelope as it goes on, and what the run has
+//! decided.
 //!
-//! A message has one record in each stream that it goes to; members of a list with an owner have one of their own, because they leave
-//! with another reverse-path. Each says where the message stood in the queue, and which of its dispositions it carries out: from that `audit`
-//! proves that nothing is lost. Not here: rendering of reports and events. Nothing here can fail.
+//! A message has one record in each stream that it goes to; members of a list with an owner have
+//! one of their own, because they leave with another reverse-path. Each says where the message
+//! stood in the queue, and which of its dispositions it carries out: from that `audit` proves that
+//! nothing is lost. Not here: rendering of reports and events. Nothing here can fail.
 
 use super::Stream;
 use super::part::Part;

@@ -1,11 +1,12 @@
-//! Killed at any instant, as often as one likes, and run again: the same bytes, nothing lost, nothing twice.
+//! Killed at any instant, as often as one likes, and run again: the same bytes, nothing lost,
+//! nothing twice.
 
 use crate::support::{NOW, Queue, assert_done, assert_same_streams, inqueue, text};
 use inqueue_gen::Format;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Numbers from a seed (SplitMix64).
+/// Numbers from a seed (`SplitMix64`).
 struct Numbers(u64);
 
 impl Numbers {
@@ -27,8 +28,8 @@ fn run(queue: &Queue, out: &str) -> Command {
     command
 }
 
-/// Kills land at random moments of a run's life, planning and ending included; whenever a run gets to its end, it is compared and a
-/// new one begun, until so many kills have hit.
+/// Kills land at random moments of a run's life, planning and ending included; whenever a run gets
+/// to its end, it is compared and a new one begun, until so many kills have hit.
 #[test]
 fn kill_9_at_200_random_moments_changes_nothing() {
     let queue = Queue::new(Format::Segment, 2_000, "all");

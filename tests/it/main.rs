@@ -1,5 +1,19 @@
-//! Behaviour, through the public API and the real binary. One module a subject.
+//! The integration tests: one binary, one module a subject. They use the public API, the real
+//! binary, and readers of other makers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends at what isn't there"
+)]
 
 mod crash;
+mod decide;
+mod readers;
+mod real_mail;
 mod run;
+mod segment_reader;
 mod support;
+mod tidy;

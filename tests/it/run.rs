@@ -1,5 +1,6 @@
-//! `inqueue run` by its behaviour: the same bytes at any number of workers, the same mail at any size of parts, going on, refusing,
-//! and clear errors that leave nothing behind that looks finished.
+//! `inqueue run` by its behaviour: the same bytes at any number of workers, the same mail at any
+//! size of parts, going on, refusing, and clear errors that leave nothing behind that looks
+//! finished.
 
 use crate::support::{
     NOW, Queue, STREAMS, assert_done, assert_same_streams, audit, events, inqueue, messages,

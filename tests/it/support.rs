@@ -1,4 +1,5 @@
-//! What many tests need: a queue made by inqueue-gen, the real binary, and the streams that it wrote.
+//! What many tests need: a queue made by inqueue-gen, the real binary, and the streams that it
+//! wrote.
 
 use inqueue_gen::{Format, Mix, Options};
 use std::collections::BTreeMap;
@@ -130,7 +131,8 @@ pub(crate) fn events(run: &Path) -> Vec<serde_json::Value> {
         .collect()
 }
 
-/// A message of a stream, read by the library: what it carries, without the places that depend on how the stream is cut.
+/// A message of a stream, read by the library: what it carries, without the places that depend on
+/// how the stream is cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Read {
     pub(crate) envelope: Vec<u8>,

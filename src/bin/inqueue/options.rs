@@ -6,7 +6,8 @@ use inqueue::queue::envelope::{RecipientOrder, RecipientSource};
 /// Where forward-paths come from, in formats that have no envelope.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Recipients {
-    /// Fields that name the recipients where the format has no envelope; the first that a message has counts
+    /// Fields that name the recipients where the format has no envelope; the first that a message
+    /// has counts
     #[arg(
         long,
         value_name = "FIELDS",
