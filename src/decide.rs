@@ -1,10 +1,12 @@
 //! The one place where a message's fate is decided: a pure, total function.
 //!
-//! (envelope and header facts, directory, policy, clock) -> one or more dispositions per recipient. The rules stand, in
-//! their order, in docs/outcomes.md; this file is that table. No I/O, no clock, no state; nothing here can fail. Memory is taken
-//! from a [`Verdict`] that is used again for the next message.
+//! (envelope and header facts, directory, policy, clock) -> one or more dispositions per recipient.
+//! The rules stand, in their order, in docs/outcomes.md; this file is that table. No I/O, no clock,
+//! no state; nothing here can fail. Memory is taken from a [`Verdict`] that is used again for the
+//! next message.
 //!
-//! A *disposition* is our decision about a recipient, not the Disposition field of RFC 8098; in a report it becomes an Action.
+//! A *disposition* is our decision about a recipient, not the Disposition field of RFC 8098; in a
+//! report it becomes an Action.
 
 use crate::directory::{Directory, Standing};
 use crate::limits;
@@ -42,7 +44,8 @@ impl Default for Policy {
     }
 }
 
-/// First wait before a deferred message is tried again; doubled each time (RFC 5321, 4.5.4.1: at least 30 minutes).
+/// First wait before a deferred message is tried again; doubled each time (RFC 5321, 4.5.4.1: at
+/// least 30 minutes).
 const BACKOFF_FIRST_S: i64 = 30 * 60;
 /// Longest wait.
 const BACKOFF_MAX_S: i64 = 8 * 3600;
@@ -160,6 +163,8 @@ pub struct Verdict<'a> {
     pub attempts: u32,
     /// Indexes of `dispositions` by mailbox, once there are many.
     served: HashTable<u32>,
+    /// How many of `dispositions` `served` knows.
+    indexed: usize,
     expansions: Vec<Expansion<'a>>,
 }
 
@@ -277,18 +282,19 @@ impl<'a> Judge<'a> {
         let too_deep = level >= limits::EXPANSION_LEVELS_MAX;
         match expansion {
             Some(_) if too_deep => {
-                verdict.serve(judged.with(Outcome::Failed, EnhancedStatus::LOOP, 3));
+                verdict.dispositions.push(judged.with(Outcome::Failed, EnhancedStatus::LOOP, 3));
             }
             Some((targets, list_owner)) => {
-                verdict.serve(judged);
+                verdict.dispositions.push(judged);
                 let owner = list_owner.or(judged.owner);
                 verdict.expansions.push(Expansion { targets, level: level + 1, owner });
             }
-            None => verdict.serve(judged),
+            None => verdict.dispositions.push(judged),
         }
     }
 
-    /// The rules for one mailbox; for an alias, a list or a catch-all also its targets, and the list's owner.
+    /// The rules for one mailbox; for an alias, a list or a catch-all also its targets, and the
+    /// list's owner.
     #[expect(clippy::type_complexity, reason = "targets and owner of an expansion, used once")]
     fn judge_mailbox(
         &self,
@@ -419,13 +425,15 @@ fn next_attempt(now: Time, attempts: u32, expiry: Time) -> Time {
     now.plus_s(wait_s).min(expiry.max(now))
 }
 
-impl<'a> Verdict<'a> {
-    /// From here on a message's mailboxes are found by hash: comparing each with each would be quadratic.
+impl Verdict<'_> {
+    /// From here on a message's mailboxes are found by hash: comparing each with each would be
+    /// quadratic.
     const TABLE_FROM: usize = 16;
 
     fn reset(&mut self, attempts: u32, expiry: Time) {
         self.dispositions.clear();
         self.served.clear();
+        self.indexed = 0;
         self.expansions.clear();
         self.next_attempt = None;
         self.expiry = Some(expiry);
@@ -441,42 +449,37 @@ impl<'a> Verdict<'a> {
             dispositions: self.dispositions.into_iter().map_while(|_| None).collect(),
             expansions: self.expansions.into_iter().map_while(|_| None).collect(),
             served: self.served,
+            indexed: 0,
             next_attempt: None,
             expiry: None,
             attempts: 0,
         }
     }
 
-    fn is_served(&self, mailbox: Mailbox<'_>) -> bool {
+    fn is_served(&mut self, mailbox: Mailbox<'_>) -> bool {
         if self.dispositions.len() <= Self::TABLE_FROM {
             return self.dispositions.iter().any(|d| d.serves(mailbox));
         }
+        self.index_served();
         let at = |index: &u32| self.dispositions.get(*index as usize);
         self.served
             .find(hash(mailbox), |index| at(index).is_some_and(|d| d.serves(mailbox)))
             .is_some()
     }
 
-    fn serve(&mut self, disposition: Disposition<'a>) {
-        let hash_of = |d: Option<&Disposition<'_>>| d.and_then(|d| d.mailbox).map_or(0, hash);
-        self.dispositions.push(disposition);
-        let count = self.dispositions.len();
-        let from = match count {
-            0..=Self::TABLE_FROM => return,
-            n if n == Self::TABLE_FROM + 1 => 0,
-            n => n - 1,
-        };
-        for index in from..count {
-            let Some(served) = self.dispositions.get(index).filter(|d| d.is_served_by_this())
-            else {
-                continue;
-            };
-            let Ok(entry) = u32::try_from(index) else { continue };
-            let dispositions = &self.dispositions;
-            self.served.insert_unique(hash_of(Some(served)), entry, |other| {
-                hash_of(dispositions.get(*other as usize))
-            });
+    /// Puts the dispositions into the table that aren't in it yet, however they were made.
+    fn index_served(&mut self) {
+        let dispositions = &self.dispositions;
+        let hash_of = |d: &Disposition<'_>| d.mailbox.map_or(0, hash);
+        for (index, served) in dispositions.iter().enumerate().skip(self.indexed) {
+            let Ok(entry) = u32::try_from(index) else { break };
+            if served.is_served_by_this() {
+                self.served.insert_unique(hash_of(served), entry, |other| {
+                    dispositions.get(*other as usize).map_or(0, hash_of)
+                });
+            }
         }
+        self.indexed = dispositions.len();
     }
 }
 

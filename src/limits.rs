@@ -1,7 +1,8 @@
 //! Every bound of the system, named, with its reason.
 //!
-//! Not here: what an operator chooses per run (`decide::Policy`, the options of `run`), and field widths of file formats
-//! (they stand with their format). Nothing in the library grows without a bound that stands here.
+//! Not here: what an operator chooses per run (`decide::Policy`, the options of `run`), and field
+//! widths of file formats (they stand with their format). Nothing in the library grows without a
+//! bound that stands here.
 
 /// Longest local-part in octets (RFC 5321, 4.5.3.1.1).
 pub const LOCAL_PART_BYTES_MAX: usize = 64;
@@ -15,17 +16,19 @@ pub const HOPS_MAX: u32 = 100;
 /// Levels of aliases and lists that are expanded. Deeper ones are a loop or a mistake.
 pub const EXPANSION_LEVELS_MAX: u32 = 8;
 
-/// Recipients of one message that are judged. A record with more is damage: real systems stop at 100,000 and less.
+/// Recipients of one message that are judged. A record with more is damage: real systems stop at
+/// 100,000 and less.
 pub const RECIPIENTS_MAX: usize = 1_000_000;
 /// Dispositions of one message, expansions included: bounds what a list of lists can unfold to.
 pub const DISPOSITIONS_MAX: usize = 4_000_000;
-/// Bytes of a header section that are read for fields. What lies behind is carried, but not looked at.
+/// Bytes of a header section that are read for fields. What lies behind is carried, but not looked
+/// at.
 pub const HEADER_BYTES_MAX: usize = 16 << 20;
 /// Longest envelope of a segment record: a million recipients with their parameters fit.
 pub const ENVELOPE_BYTES_MAX: usize = 256 << 20;
 
-/// Files from this size on are mapped, smaller ones are read: a map's faults and its unmapping cost more than the
-/// copy of a small file (perf/README.md, "map or read").
+/// Files from this size on are mapped, smaller ones are read: a map's faults and its unmapping cost
+/// more than the copy of a small file (perf/README.md, "map or read").
 pub const MAP_BYTES_MIN: u64 = 1 << 20;
 
 /// Smallest part when the size isn't given: making files is dear.
@@ -39,27 +42,31 @@ pub const PART_FILES_MAX: usize = 16_384;
 /// Files of one queue: names and sizes are held in memory, about 100 bytes each.
 pub const FILES_MAX: usize = 50_000_000;
 
-/// Messages judged between two looks at the buffers and at the request to stop.
+/// Small files that are read at once, before they are judged.
 pub const BATCH_MESSAGES: usize = 256;
-/// A stream's buffer is written when it holds this much: big enough for full write speed, small enough to stay in cache.
+/// A stream's buffer is written when it holds this much: big enough for full write speed, small
+/// enough to stay in cache.
 pub const BUFFER_BYTES: usize = 1 << 20;
 /// Contents from this size on aren't copied into the buffer, but written from where they lie.
 pub const CONTENT_IN_PLACE_BYTES_MIN: usize = 256 << 10;
 /// A recycled buffer that one large message has blown up beyond this is given back to the system.
 pub const BUFFER_KEPT_BYTES_MAX: usize = 8 << 20;
-/// Pieces of one vectored write: what the system takes at once (`UIO_MAXIOV`).
-pub const WRITE_PIECES_MAX: usize = 1024;
 
-/// Workers that can be asked for.
-pub const WORKERS_MAX: usize = 1024;
+/// Parts of one run: each is a line of the plan, and up to six files.
+pub const PARTS_MAX: u64 = 1_000_000;
+/// Workers that can be asked for: each holds up to six files open, and systems give 1,024 by
+/// default.
+pub const WORKERS_MAX: usize = 128;
 /// Times that a part is given to a worker again after one died over it; then it stays uncommitted.
 pub const PART_TRIES_MAX: u32 = 2;
-/// Errors on parts, in a row, after which the run stops: the disk or the queue is broken, not one file.
-pub const ERRORS_IN_A_ROW_MAX: u32 = 8;
-/// Finished parts waiting for the group commit, per worker: past it workers wait, so that unsynced data stays bounded.
-pub const PARTS_UNCOMMITTED_MAX: usize = 8;
+/// Parts that fail after which the run stops: the disk or the queue is broken, not one file.
+pub const FAILED_PARTS_MAX: usize = 8;
+/// Finished parts waiting for the group commit: past it workers wait, so that unsynced data and
+/// open files stay bounded.
+pub const PARTS_UNCOMMITTED_MAX: usize = 16;
 
-/// Original content returned in a report with RET=FULL; a larger message is returned by its header section.
+/// Original content returned in a report with RET=FULL; a larger message is returned by its header
+/// section.
 pub const REPORT_CONTENT_BYTES_MAX: usize = 1 << 20;
 /// Header section returned in a report. A longer one is cut at a line's end.
 pub const REPORT_HEADER_BYTES_MAX: usize = 64 << 10;

@@ -84,7 +84,7 @@ pub(crate) fn decide<'a>(
     };
     let later = envelope.next_attempt.filter(|next| *next > now);
     let looped = facts.hops + envelope.hops > HOP_LIMIT;
-    if later.is_none() && !looped && envelope.recipients.is_empty() {
+    if envelope.recipients.is_empty() {
         judge.push(None, Cow::Borrowed(b""), Outcome::DeadLetter, "5.6.0", None);
     }
     for (ordinal, recipient) in envelope.recipients.iter().enumerate().filter(|(_, r)| !r.done) {

@@ -1,7 +1,8 @@
-//! Events as JSON Lines: one object a line, members in a fixed order, printable ASCII and escapes only.
+//! Events as JSON Lines: one object a line, members in a fixed order, printable ASCII and escapes
+//! only.
 //!
-//! Total: bytes that aren't UTF-8 become U+FFFD, long texts are cut. [`minimal`] is what is written when rendering an event failed:
-//! it looks at numbers alone.
+//! Total: bytes that aren't UTF-8 become U+FFFD, long texts are cut. [`minimal`] is what is written
+//! when rendering an event failed: it looks at numbers alone.
 
 use super::{Number, outcome_word};
 use crate::decide::{Disposition, Outcome};
@@ -220,7 +221,8 @@ fn write_number(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Appends text as the inside of a JSON string: printable ASCII as it is, all else escaped; cut at its limit.
+/// Appends text as the inside of a JSON string: printable ASCII as it is, all else escaped; cut at
+/// its limit.
 pub fn write_text(out: &mut Vec<u8>, text: &[u8]) {
     let kept = text.get(..text.len().min(limits::EVENT_TEXT_BYTES_MAX)).unwrap_or_default();
     write_whole_text(out, kept);

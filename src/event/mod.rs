@@ -1,7 +1,8 @@
 //! The catalogue of events, and their form as JSON Lines (docs/events.md).
 //!
-//! The original's numbers are kept where they mean the same; ours begin at 20001. An event is appended to a buffer, and takes
-//! any bytes: emitting one can't fail a message. Not here: who counts them, and other encodings.
+//! The original's numbers are kept where they mean the same; ours begin at 20001. An event is
+//! appended to a buffer, and takes any bytes: emitting one can't fail a message. Not here: who
+//! counts them, and other encodings.
 
 pub mod json;
 
@@ -58,7 +59,8 @@ impl Number {
             Self::INVALID_RECIPIENT => "Invalid recipient(s) found.",
             Self::NO_MAILBAG => "No mailbox was found for the recipient.",
             Self::FAULT => {
-                "A fault has occurred that prevents further processing of a message. The message is set aside."
+                "A fault has occurred that prevents further processing of a message. \
+                 The message is set aside."
             }
             Self::PROCESSED => "Message processed.",
             Self::SET_ASIDE => {

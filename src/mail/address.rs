@@ -1,17 +1,21 @@
 //! Mailboxes and paths of RFC 5321, and the address lists of RFC 5322 header fields.
 //!
-//! A [`Mailbox`] is two slices of the bytes it was read from, valid by RFC 5321, 4.1.2 (with UTF-8 by RFC 6531), within the limits of
-//! 4.5.3.1. Not here: whether it exists (`directory`), and any rewriting: local-parts are opaque.
+//! A [`Mailbox`] is two slices of the bytes it was read from, valid by RFC 5321, 4.1.2 (with UTF-8
+//! by RFC 6531), within the limits of 4.5.3.1. Not here: whether it exists (`directory`), and any
+//! rewriting: local-parts are opaque.
 
 use crate::limits;
 use memchr::{memchr, memrchr};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr as _;
 
 /// A mailbox: local-part and domain (RFC 5321, 4.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mailbox<'a> {
     /// The local-part as it stands, quotes included.
     pub local_part: &'a [u8],
-    /// The domain, or address literal; empty only for `postmaster` without a domain (RFC 5321, 4.1.1.3).
+    /// The domain, or address literal; empty only for `postmaster` without a domain (RFC 5321,
+    /// 4.1.1.3).
     pub domain: &'a [u8],
 }
 
@@ -44,12 +48,13 @@ impl AddressError {
 }
 
 impl<'a> Mailbox<'a> {
-    /// Reads a mailbox. Brackets and a source route (RFC 5321, appendix C) round it are passed over.
+    /// Reads a mailbox. A source route (RFC 5321, appendix C) before it is passed over; brackets
+    /// round it are not.
     ///
     /// # Errors
     /// Says in what way it isn't one; the limits of RFC 5321, 4.5.3.1 count.
     pub fn parse(path: &'a [u8]) -> Result<Self, AddressError> {
-        let bare = strip_source_route(strip_brackets(path));
+        let bare = strip_source_route(path);
         if bare.is_empty() {
             return Err(AddressError::Empty);
         }
@@ -94,7 +99,8 @@ fn strip_source_route(path: &[u8]) -> &[u8] {
     memchr(b':', path).and_then(|colon| path.get(colon + 1..)).unwrap_or(path)
 }
 
-/// The `@` between local-part and domain: the last one, for a quoted local-part the one after its closing quote.
+/// The `@` between local-part and domain: the last one, for a quoted local-part the one after its
+/// closing quote.
 fn split_at_sign(bare: &[u8]) -> Result<usize, AddressError> {
     if bare.first() != Some(&b'"') {
         return memrchr(b'@', bare).ok_or(AddressError::NoDomain);
@@ -118,9 +124,8 @@ fn end_of_quoted(bytes: &[u8]) -> Option<usize> {
 }
 
 const fn is_atext(byte: u8) -> bool {
-    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\''
-        | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^' | b'_' | b'`' | b'{' | b'|' | b'}' | b'~')
-        || byte >= 0x80
+    matches!(byte, b'A'..=b'Z' | b'^'..=b'~' | b'/'..=b'9' | b'#'..=b'\'')
+        || matches!(byte, b'!' | b'*' | b'+' | b'-' | b'=' | b'?' | 0x80..)
 }
 
 fn is_utf8_where_needed(bytes: &[u8]) -> bool {
@@ -154,12 +159,11 @@ fn is_local_part(bytes: &[u8]) -> bool {
     !after_dot && is_utf8_where_needed(bytes)
 }
 
-/// Domain or address literal (RFC 5321, 4.1.2 and 4.1.3). Underscores are taken: real hosts have them.
+/// Domain or address literal (RFC 5321, 4.1.2 and 4.1.3). Underscores are taken: real hosts have
+/// them.
 fn is_domain(bytes: &[u8]) -> bool {
     if let [b'[', inner @ .., b']'] = bytes {
-        return !inner.is_empty()
-            && inner.iter().all(|&b| matches!(b, 33..=90 | 94..=126))
-            && inner.first().is_some_and(u8::is_ascii_alphanumeric);
+        return is_literal(inner);
     }
     let mut label_len = 0;
     let mut last = b'.';
@@ -179,10 +183,29 @@ fn is_domain(bytes: &[u8]) -> bool {
     label_len > 0 && last != b'-' && is_utf8_where_needed(bytes)
 }
 
+/// The inside of an address literal (RFC 5321, 4.1.3): an IPv4 address, `IPv6:` and one, or `tag:`
+/// and printable text.
+fn is_literal(inner: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(inner) else { return false };
+    match text.split_once(':') {
+        None => Ipv4Addr::from_str(text).is_ok(),
+        Some((tag, address)) if tag.eq_ignore_ascii_case("IPv6") => {
+            Ipv6Addr::from_str(address).is_ok()
+        }
+        Some((tag, rest)) => {
+            tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && tag.ends_with(|c: char| c.is_ascii_alphanumeric())
+                && !rest.is_empty()
+                && rest.bytes().all(|b| matches!(b, 33..=90 | 94..=126))
+        }
+    }
+}
+
 /// Calls `each` with every addr-spec in the value of a To, Cc, Bcc or From field (RFC 5322, 3.4).
 ///
-/// Display names, comments and group names are passed over. What stands where an address should be, but isn't one, is
-/// given as it is: it becomes a recipient with an invalid address, and isn't lost.
+/// Display names, comments and group names are passed over. What stands where an address should be,
+/// but isn't one, is given as it is: it becomes a recipient with an invalid address, and isn't
+/// lost.
 pub fn each_address<'a>(value: &'a [u8], mut each: impl FnMut(&'a [u8])) {
     let mut start = 0;
     let mut scan = ListScan::default();
@@ -295,14 +318,20 @@ mod tests {
     fn mailboxes_are_read_as_rfc_5321_has_them() {
         use AddressError::{Domain, Empty, LocalPart, NoDomain, TooLong};
         check(b"a@b.example", Ok(("a", "b.example")));
-        check(b"<a.b+c@b.example>", Ok(("a.b+c", "b.example")));
-        check(b"<@x.example,@y.example:a@b.example>", Ok(("a", "b.example")));
+        check(b"a.b+c@b.example", Ok(("a.b+c", "b.example")));
+        check(b"@x.example,@y.example:a@b.example", Ok(("a", "b.example")));
         check(b"\"a b\\\"@\"@b.example", Ok(("\"a b\\\"@\"", "b.example")));
         check(b"a@[192.0.2.1]", Ok(("a", "[192.0.2.1]")));
         check(b"Postmaster", Ok(("Postmaster", "")));
         check("j\u{f6}rg@m\u{fc}ller.example".as_bytes(), Ok(("j\u{f6}rg", "m\u{fc}ller.example")));
         check(b"", Err(Empty));
-        check(b"<>", Err(Empty));
+        check(b"a@[IPv6:2001:db8::1]", Ok(("a", "[IPv6:2001:db8::1]")));
+        check(b"a@[x-tag:any.thing]", Ok(("a", "[x-tag:any.thing]")));
+        check(b"<a@b>", Err(LocalPart));
+        check(b"a@b ", Err(Domain));
+        check(b"a@[192.0.2]", Err(Domain));
+        check(b"a@[IPv6:2001]", Err(Domain));
+        check(b"a@[]", Err(Domain));
         check(b"alone", Err(NoDomain));
         check(b"a@", Err(Domain));
         check(b"@b", Err(LocalPart));

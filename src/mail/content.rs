@@ -1,7 +1,9 @@
-//! The content of a message (RFC 5321, 2.3.1): header section and body, as the bytes lie in the queue.
+//! The content of a message (RFC 5321, 2.3.1): header section and body, as the bytes lie in the
+//! queue.
 //!
-//! In an mbox of the mboxrd kind, lines that begin with `From ` after any number of `>` carry one `>` more than the message
-//! has. Such content isn't copied to be unquoted: it is given as runs of bytes with those `>` left out.
+//! In an mbox of the mboxrd kind, lines that begin with `From ` after any number of `>` carry one
+//! `>` more than the message has. Such content isn't copied to be unquoted: it is given as runs of
+//! bytes with those `>` left out.
 
 use memchr::memmem;
 
@@ -29,7 +31,8 @@ impl<'a> Content<'a> {
         Self { raw, quoted }
     }
 
-    /// The bytes as they lie in the queue, quoted lines included. Header fields are read from these.
+    /// The bytes as they lie in the queue, quoted lines included. Header fields are read from
+    /// these.
     pub const fn raw(&self) -> &'a [u8] {
         self.raw
     }

@@ -1,7 +1,7 @@
 //! Times: microseconds since the epoch, and the forms in which mail writes them.
 //!
-//! Not here: the clock. A run has one time, given from outside, and everything dated by the run has that.
-//! Reading is lenient (mail is), and total: what isn't a date is `None`. Years 1 to 9999.
+//! Not here: the clock. A run has one time, given from outside, and everything dated by the run has
+//! that. Reading is lenient (mail is), and total: what isn't a date is `None`. Years 1 to 9999.
 
 /// A time: microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,7 +156,8 @@ impl Time {
         Some(Self((seconds - zone_s) * 1_000_000 + micros))
     }
 
-    /// Reads the date of a header field or a From_ line: `[Fri,] 2 Jan 2026 03:04[:05] [zone]`, `Fri Jan  2 03:04:05 [zone] 2026`.
+    /// Reads the date of a header field or a From_ line: `[Fri,] 2 Jan 2026 03:04[:05] [zone]`,
+    /// `Fri Jan 2 03:04:05 [zone] 2026`.
     pub fn parse_mail(text: &[u8]) -> Option<Self> {
         let (mut day, mut month, mut year, mut clock, mut zone_s) = (None, None, None, None, 0);
         let words = text.split(|b| matches!(b, b' ' | b'\t' | b',' | b'\r' | b'\n'));

@@ -1,7 +1,9 @@
-//! The envelope of a message (RFC 5321, 2.3.1), with the parameters of RFC 3461 and the queue's own book-keeping.
+//! The envelope of a message (RFC 5321, 2.3.1), with the parameters of RFC 3461 and the queue's own
+//! book-keeping.
 //!
-//! An envelope borrows from the queue. Its recipients stand in a list of their own, so that the list's memory is used again for
-//! the next message. Not here: how a format writes an envelope down (`queue`).
+//! An envelope borrows from the queue. Its recipients stand in a list of their own, so that the
+//! list's memory is used again for the next message. Not here: how a format writes an envelope down
+//! (`queue`).
 
 use crate::mail::date::Time;
 use smallvec::SmallVec;
@@ -19,7 +21,8 @@ pub enum ReversePath<'a> {
 }
 
 impl<'a> ReversePath<'a> {
-    /// From the bytes of a Return-Path field or an envelope: no bytes between the brackets are the null path.
+    /// From the bytes of a Return-Path field or an envelope: no bytes between the brackets are the
+    /// null path.
     pub fn from_path(path: &'a [u8]) -> Self {
         match crate::mail::address::strip_brackets(path) {
             b"" => Self::Null,
@@ -44,9 +47,11 @@ impl<'a> ReversePath<'a> {
 /// Name of a message within its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueId<'a> {
-    /// The queue's own name for it. Bytes that aren't printable ASCII, and `%`, are written as `%XX`.
+    /// The queue's own name for it. Bytes that aren't printable ASCII, and `%`, are written as
+    /// `%XX`.
     Given(&'a [u8]),
-    /// Made from its place, where the format has no names: the file's tag and the offset, `5F3A9C01.1A2B3C`.
+    /// Made from its place, where the format has no names: the file's tag and the offset,
+    /// `5F3A9C01.1A2B3C`.
     Place {
         /// Tag of the file: from its first bytes and its length (`queue`).
         tag: u32,
@@ -71,6 +76,10 @@ impl QueueId<'_> {
 
 fn write_name(name: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
+    if name.is_empty() {
+        // A queue id has at least one byte; no other name is written like this.
+        out.push(b'%');
+    }
     for &byte in name {
         if byte.is_ascii_graphic() && byte != b'%' {
             out.push(byte);
@@ -209,6 +218,7 @@ mod tests {
             "FFFFFFFF.1A2B3C"
         );
         assert_eq!(written(QueueId::Given(b"a b%\xff")), "a%20b%25%FF");
+        assert_eq!(written(QueueId::Given(b"")), "%");
         assert!(written(QueueId::Given(&b"\0".repeat(10_000))).len() <= 255);
     }
 }

@@ -1,6 +1,7 @@
 //! Enhanced status codes (RFC 3463), and the original system's numbers for the same thing.
 //!
-//! Only the codes that `decide` gives stand here; a status that was read from elsewhere stays the text that it is.
+//! Only the codes that `decide` gives stand here; a status that was read from elsewhere stays the
+//! text that it is.
 
 use std::fmt;
 
@@ -76,7 +77,8 @@ impl fmt::Debug for EnhancedStatus {
     }
 }
 
-/// The original system's text for its number, as the KB prints it (Q127919, Q162841, Q138054, Q194549).
+/// The original system's text for its number, as the KB prints it (Q127919, Q162841, Q138054,
+/// Q194549).
 pub const fn original_text(number: u16) -> &'static str {
     match number {
         2 => "Mail was received that was addressed to unknown addresses.",

@@ -1,8 +1,10 @@
-//! The bytes of a queue file: mapped where the file is big, read where it is small. The one file with `unsafe`.
+//! The bytes of a queue file: mapped where the file is big, read where it is small. The one file
+//! with `unsafe`.
 //!
-//! Not here: what the bytes mean. Invariant: a [`FileBytes`] is as long as the file was when its identity was taken.
-//! A file that another process shortens while it is mapped kills the process by SIGBUS: no program can rule that out; it is what
-//! the second fence is for. A file that was changed between plan and now is told by its [`Identity`].
+//! Not here: what the bytes mean. Invariant: a [`FileBytes`] is as long as the file was when its
+//! identity was taken. A file that another process shortens while it is mapped kills the process by
+//! SIGBUS: no program can rule that out; it is what the second fence is for. A file that was
+//! changed between plan and now is told by its [`Identity`].
 #![allow(unsafe_code, reason = "mapping a file is unsafe; everything that maps goes through here")]
 
 use crate::limits;
@@ -53,8 +55,8 @@ pub enum FileBytes {
 }
 
 impl FileBytes {
-    /// Opens a file, and says what it is. Files from [`limits::MAP_BYTES_MIN`] on are mapped; smaller ones are read into
-    /// `buffer`, whose memory is used again.
+    /// Opens a file, and says what it is. Files from [`limits::MAP_BYTES_MIN`] on are mapped;
+    /// smaller ones are read into `buffer`, whose memory is used again.
     ///
     /// # Errors
     /// Whatever the system says; also when the file grew or shrank while it was read.
@@ -87,9 +89,10 @@ impl FileBytes {
 }
 
 fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: the map is read only and private to this process. What can go wrong is that another process writes to the
-    // file or shortens it: changed bytes are still bytes (every reader here takes any), and the identity is compared
-    // again before a part is committed; a shortened file is a SIGBUS, which the module's text owns up to.
+    // SAFETY: the map is read only and private to this process. What can go wrong is that another
+    // process writes to the file or shortens it: changed bytes are still bytes (every reader here
+    // takes any), and the identity is compared again before a part is committed; a shortened file
+    // is a SIGBUS, which the module's text owns up to.
     let map = unsafe { Mmap::map(file)? };
     // Advice that isn't taken costs nothing.
     let _ = map.advise(Advice::Sequential);

@@ -1,13 +1,16 @@
-//! The envelope of a framed message: read from its record, or made from its content where the format has none.
+//! The envelope of a framed message: read from its record, or made from its content where the
+//! format has none.
 //!
-//! Where the format has none (mbox, Maildir, files): the reverse-path is that of the topmost Return-Path field, else of the From_ line;
-//! the arrival is the From_ line's date, else that of the topmost Received field, else the Date field; the
-//! forward-paths come from the first of the named fields that is there ([`RecipientOrder`]). Not here: whether any of it is valid.
+//! Where the format has none (mbox, Maildir, files): the reverse-path is that of the topmost
+//! Return-Path field, else of the From_ line; the arrival is the From_ line's date, else that of
+//! the topmost Received field, else the Date field; the forward-paths come from the first of the
+//! named fields that is there ([`RecipientOrder`]). Not here: whether any of it is valid.
 
 use super::files::{self, Folder};
 use super::{Format, Found, Source, mbox, segment};
 use crate::limits;
 use crate::mail::address;
+use crate::mail::content::Content;
 use crate::mail::date::Time;
 use crate::mail::envelope::{Envelope, QueueId, Recipient, ReversePath};
 use crate::mail::header::{HeaderFacts, RecipientField};
@@ -60,9 +63,28 @@ pub fn file_name<'a>(source: &Source<'a>, found: &Found<'a>) -> &'a [u8] {
     if source.name.is_empty() { found.head } else { source.name }
 }
 
+/// Bytes of the content that go into a message's key.
+const KEY_CONTENT_BYTES: usize = 512;
+
+/// A number that is the same whenever this message is processed again, and that no other has: made
+/// from its name, its arrival, its length, its sender and the start of its content. Ids of events
+/// and reports are made from it.
+pub fn key(envelope: &Envelope<'_>, content: Content<'_>, scratch: &mut Vec<u8>) -> u64 {
+    scratch.clear();
+    envelope.queue_id.write(scratch);
+    scratch.push(b' ');
+    scratch.extend_from_slice(&envelope.arrival.map_or(0, |arrival| arrival.0).to_le_bytes());
+    scratch.extend_from_slice(&(content.raw().len() as u64).to_le_bytes());
+    scratch.extend_from_slice(envelope.reverse_path.bytes());
+    let raw = content.raw();
+    scratch.extend_from_slice(raw.get(..raw.len().min(KEY_CONTENT_BYTES)).unwrap_or_default());
+    xxhash_rust::xxh3::xxh3_64(scratch)
+}
+
 /// The envelope of a message; its recipients are put into `recipients`, which is emptied first.
 ///
-/// `None`: the record's envelope can't be read, or there are more than [`limits::RECIPIENTS_MAX`] recipients; that is damage.
+/// `None`: the record's envelope can't be read, or there are more than [`limits::RECIPIENTS_MAX`]
+/// recipients; that is damage.
 pub fn read<'a>(
     source: &Source<'a>,
     found: &Found<'a>,

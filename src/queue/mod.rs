@@ -1,9 +1,10 @@
 //! Queues of mail, as ordered lists of parts over files: segments, mboxes, folders of files.
 //!
-//! A [`Queue`] is opened once: its files are listed and identified. It is cut into parts by the part size alone, and each part is
-//! read alone, by any worker: framing gives messages and damage in queue order, as slices of the map or buffer.
-//! Not here: writing; what becomes of a message. A new format is a file here, and a line in [`Format`] and in
-//! `Queue::detect`. Nothing in a queue is ever changed.
+//! A [`Queue`] is opened once: its files are listed and identified. It is cut into parts by the
+//! part size alone, and each part is read alone, by any worker: framing gives messages and damage
+//! in queue order, as slices of the map or buffer. Not here: writing; what becomes of a message. A
+//! new format is a file here, and a line in [`Format`] and in `Queue::detect`. Nothing in a queue
+//! is ever changed.
 
 pub mod bytes;
 pub mod envelope;
@@ -39,8 +40,8 @@ pub struct Found<'a> {
     pub offset: u64,
     /// Bytes from there up to the next message or damage.
     pub length: u64,
-    /// What the format has beside the content: the envelope's bytes of a segment record, the From_ line of an
-    /// mbox (without its line end), the name of a file.
+    /// What the format has beside the content: the envelope's bytes of a segment record, the From_
+    /// line of an mbox (without its line end), the name of a file.
     pub head: &'a [u8],
     /// The content.
     pub content: Content<'a>,
@@ -109,7 +110,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format's name, as it is written before a path: `segment:PATH`. `mbox` alone leaves the kind to detection.
+    /// The format's name, as it is written before a path: `segment:PATH`. `mbox` alone leaves the
+    /// kind to detection.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Segment => "segment",
@@ -341,6 +343,11 @@ impl Queue {
         for (index, file) in files.iter().enumerate() {
             let size = file.identity.size;
             let walked = matches!(self.format, Format::MboxCl | Format::MboxCl2);
+            if self.format == Format::Eml {
+                // One file is one message, whatever its length.
+                spans.push(Span::Bytes(0, 0, size));
+                continue;
+            }
             let starts = match self.format.mbox_kind() {
                 Some(kind) if walked && size > 0 => {
                     let bytes = self.open_file(index, Vec::new())?;
@@ -431,19 +438,41 @@ fn split_spec(spec: &str) -> (Option<Named>, &str) {
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each says itself what it is")]
 pub enum QueueError {
-    #[error("{}: cannot open the queue: {source} (does it exist, and may this user read it?)", path.display())]
+    #[error(
+        "{}: cannot open the queue: {source} (does it exist, and may this user read it?)",
+        path.display()
+    )]
     Open { path: PathBuf, source: io::Error },
     #[error("{}: cannot read: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{}: the queue changed since the run was planned (run again into a new folder)", path.display())]
+    #[error(
+        "{}: the queue changed since the run was planned (run again into a new folder)",
+        path.display()
+    )]
     Changed { path: PathBuf },
-    #[error("{}: cannot tell the format from the first bytes (name it: segment:, mbox:, maildir: or eml: before the path)", path.display())]
+    #[error(
+        "{}: cannot tell the format from the first bytes \
+         (name it: segment:, mbox:, maildir: or eml: before the path)",
+        path.display()
+    )]
     UnknownFormat { path: PathBuf },
-    #[error("{}: this is the folder of a run (name one of its streams, for example {}/deferred)", path.display(), path.display())]
+    #[error(
+        "{}: this is the folder of a run (name one of its streams, for example {}/deferred)",
+        path.display(),
+        path.display()
+    )]
     IsRun { path: PathBuf },
-    #[error("{}: is a folder, and {format} is a file (name a file, or another format)", path.display())]
+    #[error(
+        "{}: is a folder, and {format} is a file (name a file, or another format)",
+        path.display()
+    )]
     IsFolder { path: PathBuf, format: Format },
-    #[error("{}: segment version {version} is newer than this program (version {}); use a newer program", path.display(), segment::VERSION)]
+    #[error(
+        "{}: segment version {version} is newer than this program (version {}); \
+         use a newer program",
+        path.display(),
+        segment::VERSION
+    )]
     Version { path: PathBuf, version: u16 },
     #[error(transparent)]
     Files(#[from] FilesError),

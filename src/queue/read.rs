@@ -1,7 +1,8 @@
 //! Reading a part: its file is mapped or read, framed, and given to a visitor.
 //!
-//! Small files are read into one arena, a batch at a time; a big file is opened anew for each part, and compared with what it was when the
-//! queue was opened, before and after. Not here: how each format is framed. Nothing is kept between two parts but memory.
+//! Small files are read into one arena, a batch at a time; a big file is opened anew for each part,
+//! and compared with what it was when the queue was opened, before and after. Not here: how each
+//! format is framed. Nothing is kept between two parts but memory.
 
 use super::bytes::{self, FileBytes, Identity};
 use super::files::{self, FileList};
@@ -12,14 +13,15 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes that hold messages, of one origin, for as long as a visitor looks at them.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     /// The queue's format.
     pub format: Format,
-    /// Name of the file within the queue; empty where each message is a file, whose name is in its `head`.
+    /// Name of the file within the queue; empty where each message is a file, whose name is in its
+    /// `head`.
     pub name: &'a [u8],
     /// Tag of the file, for queue ids that are made from the place.
     pub tag: u32,
@@ -32,7 +34,8 @@ pub trait Visit {
     /// Why it wants to stop.
     type Error: From<QueueError>;
 
-    /// Is given the next messages, in order. A part's messages come in one call or in several: their bytes live during the call.
+    /// Is given the next messages, in order. A part's messages come in one call or in several:
+    /// their bytes live during the call.
     ///
     /// # Errors
     /// Ends the reading.
@@ -76,6 +79,7 @@ impl Frames<'_> {
 pub struct Buffers {
     file: Vec<u8>,
     arena: Vec<u8>,
+    path: PathBuf,
 }
 impl Queue {
     /// Gives the messages of a part to a visitor, in order.
@@ -143,7 +147,13 @@ impl Queue {
         let Files::Folder(list) = &self.files else { return Ok(()) };
         let mut next = files.start;
         while next < files.end {
-            let load = Load::take(&self.path, list, next..files.end, &mut buffers.arena)?;
+            let load = Load::take(
+                &self.path,
+                list,
+                next..files.end,
+                &mut buffers.arena,
+                &mut buffers.path,
+            )?;
             next += load.pieces.len() as u64;
             let founds: Vec<Found<'_>> =
                 load.pieces.iter().map(|piece| piece.found(&buffers.arena)).collect();
@@ -180,24 +190,28 @@ impl<'l> Load<'l> {
         list: &'l FileList,
         files: Range<u64>,
         arena: &mut Vec<u8>,
+        path: &mut PathBuf,
     ) -> Result<Self, QueueError> {
         arena.clear();
         if arena.capacity() > limits::BUFFER_KEPT_BYTES_MAX {
             *arena = Vec::new();
         }
-        let mut pieces = Vec::new();
+        let mut pieces = Vec::with_capacity(limits::BATCH_MESSAGES);
         for index in files.take(limits::BATCH_MESSAGES) {
             let Some(entry) = list.get(index) else { break };
-            let path = root.join(OsStr::from_bytes(entry.name));
-            let failed = |source| QueueError::Read { path: path.clone(), source };
+            path.as_mut_os_string().clear();
+            path.push(root);
+            path.push(OsStr::from_bytes(entry.name));
+            let path = path.as_path();
+            let failed = |source| QueueError::Read { path: path.to_owned(), source };
             let bytes = if entry.size >= limits::MAP_BYTES_MIN {
-                let (bytes, identity) = FileBytes::open(&path, Vec::new()).map_err(failed)?;
-                unchanged(&path, &entry, identity)?;
+                let (bytes, identity) = FileBytes::open(path, Vec::new()).map_err(failed)?;
+                unchanged(path, &entry, identity)?;
                 PieceBytes::Own(bytes)
             } else {
-                let mut file = File::open(&path).map_err(failed)?;
+                let mut file = File::open(path).map_err(failed)?;
                 let metadata = file.metadata().map_err(failed)?;
-                unchanged(&path, &entry, Identity::of(&metadata))?;
+                unchanged(path, &entry, Identity::of(&metadata))?;
                 let start = arena.len();
                 bytes::read_exactly(&mut file, entry.size, arena).map_err(failed)?;
                 PieceBytes::Arena(start..arena.len())
@@ -229,7 +243,8 @@ impl Piece<'_> {
     }
 }
 
-/// Tag of a file, from its first bytes and its length: tells queue ids of one file from those of another.
+/// Tag of a file, from its first bytes and its length: tells queue ids of one file from those of
+/// another.
 fn tag(bytes: &[u8]) -> u32 {
     let start = bytes.get(..bytes.len().min(4096)).unwrap_or_default();
     crc32c::crc32c_append(crc32c::crc32c(start), &(bytes.len() as u64).to_le_bytes())

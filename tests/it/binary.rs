@@ -129,15 +129,3 @@ pub(crate) fn generate(folder: &Path, format: Format, messages: u64) -> (String,
     let lines = manifest.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
     (format!("{}:{}", kind(format), folder.join(name).display()), lines)
 }
-
-/// Says that a test didn't run: on standard error, and in the file that `scripts/test` prints at
-/// its end, because nobody sees what a passing test says.
-#[expect(clippy::print_stderr, reason = "a test that didn't run must not look as if it had")]
-pub(crate) fn skipped(test: &str, why: &str) {
-    eprintln!("skipped: {test}: {why}");
-    if let Some(path) = std::env::var_os("INQUEUE_TESTS_SKIPPED") {
-        use std::io::Write as _;
-        let mut file = fs::File::options().create(true).append(true).open(path).unwrap();
-        file.write_all(format!("skipped: {test}: {why}\n").as_bytes()).unwrap();
-    }
-}

@@ -1,7 +1,9 @@
 //! `inqueue convert`: each format into each other, with all hazards, compared by checksums and byte
 //! by byte; as Python reads what was written; and what is refused.
 
-use crate::binary::{self, FORMATS, Folder, Said, fails, generate, inqueue, kind};
+use crate::binary::{FORMATS, Folder, Said, fails, generate, inqueue, kind};
+use crate::readers::{script, skipped};
+use crate::real_mail::corpus;
 use inqueue_gen::Format;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -165,10 +167,10 @@ fn senders_and_arrivals_come_back_from_an_mbox() {
 
 /// Contents as Python's `mailbox` reads them.
 fn python(test: &str, kind: &str, path: &str) -> Option<Vec<Vec<u8>>> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers/contents.py");
+    let script = script("contents.py");
     let run = Command::new("python3").arg("-B").arg(script).args([kind, path]).output();
     let Ok(output) = run else {
-        binary::skipped(test, "python3 isn't installed");
+        skipped(test, "python3 isn't installed");
         return None;
     };
     let said = Said::of(output);
@@ -205,6 +207,36 @@ fn python_reads_the_same_contents() {
         let end: &[u8] = if open { b"\n" } else { b"" };
         assert!(*got == [&expect[..], end].concat(), "{index}");
     }
+}
+
+#[test]
+fn real_mail_goes_there_and_back() {
+    const TEST: &str = "real_mail_goes_there_and_back";
+    let Some(corpus) = corpus(TEST) else { return };
+    let folder = Folder::new();
+    fs::create_dir(folder.path("real")).unwrap();
+    for (index, content) in corpus.iter().enumerate() {
+        fs::write(folder.path(&format!("real/{index:05}")), content).unwrap();
+    }
+    let done = convert(&folder.spec("eml", "real"), &folder.spec("mbox", "a.mbox"));
+    assert_eq!(done["messages"], corpus.len());
+    convert(&folder.spec("mboxrd", "a.mbox"), &folder.spec("maildir", "b"));
+    convert(&folder.spec("maildir", "b"), &folder.spec("segment", "c.seg"));
+    convert(&folder.spec("segment", "c.seg"), &folder.spec("mbox", "d.mbox"));
+    let read = |name: &str| fs::read(folder.path(name)).unwrap();
+    assert!(read("a.mbox") == read("d.mbox"));
+    convert(&folder.spec("mboxrd", "d.mbox"), &folder.spec("eml", "e"));
+    let back = contents(&folder.path("e"));
+    assert_eq!(back.len(), corpus.len());
+    let last = corpus.len() - 1;
+    let mut added = 0;
+    for (index, (back, content)) in back.iter().zip(&corpus).enumerate() {
+        let open = !content.is_empty() && !content.ends_with(b"\n") && index != last;
+        added += u64::from(open);
+        let end: &[u8] = if open { b"\n" } else { b"" };
+        assert!(*back == [&content[..], end].concat(), "message {index}");
+    }
+    assert_eq!(done["line_ends_added"], added);
 }
 
 #[test]

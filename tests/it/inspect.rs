@@ -1,6 +1,7 @@
 //! `inqueue inspect` and `show`: against the manifest of queues with all hazards, and byte by byte.
 
-use crate::binary::{self, FORMATS, Folder, Said, command, fails, generate, inqueue};
+use crate::binary::{FORMATS, Folder, Said, command, fails, generate, inqueue};
+use crate::readers::skipped;
 use inqueue::mail::envelope::{Envelope, Notify, QueueId, Ret, ReversePath};
 use inqueue::mail::{content::Content, date::Time};
 use inqueue::queue::segment::{recipient_tag, tag, write};
@@ -355,7 +356,7 @@ fn a_queue_that_may_not_be_read_is_told() {
     };
     if run(&["--version"]).is_err() {
         let why = "nobody may not run the program where it lies";
-        return binary::skipped("a_queue_that_may_not_be_read_is_told", why);
+        return skipped("a_queue_that_may_not_be_read_is_told", why);
     }
     let fails = |arguments: &[&str], text: &str| {
         let said = run(arguments).unwrap();

@@ -11,4 +11,12 @@
 
 mod binary;
 mod convert;
+mod crash;
+mod decide;
 mod inspect;
+mod readers;
+mod real_mail;
+mod run;
+mod segment_reader;
+mod support;
+mod tidy;

@@ -5,12 +5,14 @@
 //! chain of causes. A closed pipe on standard output ends a command quietly. Not here: anything
 //! that looks into a message; commands use the library's public API alone.
 
+mod audit;
 mod convert;
 mod inspect;
 mod json;
 mod message;
 mod options;
 mod output;
+mod run;
 mod show;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +34,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::RunArgs),
+    Audit(audit::AuditArgs),
     Inspect(inspect::InspectArgs),
     Show(show::ShowArgs),
     Convert(convert::ConvertArgs),
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
         }
     };
     let result = match &cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Show(args) => show::run(args),
         Command::Convert(args) => convert::run(args),

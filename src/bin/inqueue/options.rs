@@ -43,3 +43,19 @@ fn order(text: &str) -> Result<RecipientOrder, String> {
     }
     Ok(order)
 }
+
+/// A number of bytes, with K, M or G behind it for powers of 1024.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let shift = match text.bytes().last().map(|unit| unit.to_ascii_uppercase()) {
+        Some(b'K') => 10,
+        Some(b'M') => 20,
+        Some(b'G') => 30,
+        _ => 0,
+    };
+    let digits = if shift == 0 { text } else { text.get(..text.len() - 1).unwrap_or_default() };
+    let number: u64 = digits.parse().map_err(|_| "not a size, as 65536, 64K, 32M".to_owned())?;
+    match number.checked_mul(1 << shift) {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        _ => Err("a size from 1 byte on".to_owned()),
+    }
+}

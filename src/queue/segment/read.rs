@@ -1,7 +1,8 @@
 //! Frames the records of a segment, and reads their envelopes.
 //!
-//! Any range can be framed alone: a record belongs to the range in which it begins, and a head is good only at its own offset with
-//! its file's mark. Damage is given with its range; reading goes on at the next good head. Nothing is copied.
+//! Any range can be framed alone: a record belongs to the range in which it begins, and a head is
+//! good only at its own offset with its file's mark. Damage is given with its range; reading goes
+//! on at the next good head. Nothing is copied.
 
 use super::{HEAD_LEN, HEADER_LEN, KIND_MESSAGE, KIND_REFERENCE, MAGIC, SYNC, VERSION};
 use super::{recipient_tag, tag};
@@ -92,13 +93,15 @@ impl Head {
     }
 }
 
-/// Frames the records that begin in `range`, and the damage behind each of them (behind the header, for the range that holds it).
+/// Frames the records that begin in `range`, and the damage behind each of them (behind the header,
+/// for the range that holds it).
 pub fn frame(file: &[u8], range: Range<u64>) -> Records<'_> {
     let as_offset = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(file.len());
     let (start, end) = (as_offset(range.start), as_offset(range.end));
     let (mark, first) = match header(file) {
         Header::Good(mark) => (mark, HEADER_LEN),
-        // A file without its header has lost its mark; the first head that is good by itself gives it again.
+        // A file without its header has lost its mark; the first head that is good by itself gives
+        // it again.
         Header::Version(_) | Header::Bad => (guess_mark(file).unwrap_or(0), 0),
     };
     let mut records = Records { file, mark, at: first, end, checksum: 0 };
@@ -129,7 +132,8 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// CRC32C of the content of the message given last: it was compared, and needn't be computed again.
+    /// CRC32C of the content of the message given last: it was compared, and needn't be computed
+    /// again.
     pub const fn content_checksum(&self) -> u32 {
         self.checksum
     }
@@ -196,8 +200,8 @@ impl<'a> Iterator for Records<'a> {
     type Item = Framed<'a>;
 
     fn next(&mut self) -> Option<Framed<'a>> {
-        // Damage is told by the range of the record before it, even beyond the range's end: the next
-        // range begins at its first good head.
+        // Damage is told by the range of the record before it, even beyond the range's end: the
+        // next range begins at its first good head.
         while self.at < self.file.len() {
             let start = self.at;
             let Some(head) = Head::read(self.file, start, self.mark) else {
@@ -214,7 +218,8 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// The fields of an envelope or a recipient: tag and value. `None` within: a field that reaches past the end.
+/// The fields of an envelope or a recipient: tag and value. `None` within: a field that reaches
+/// past the end.
 fn fields(bytes: &[u8]) -> impl Iterator<Item = Option<(u16, &[u8])>> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
@@ -270,7 +275,8 @@ pub struct RecipientNotes<'a> {
 
 /// Reads an envelope; its recipients are put into `recipients`, which is emptied first.
 ///
-/// `None`: a field reaches past the end or has a wrong length, or there are more than [`limits::RECIPIENTS_MAX`] recipients.
+/// `None`: a field reaches past the end or has a wrong length, or there are more than
+/// [`limits::RECIPIENTS_MAX`] recipients.
 pub fn envelope<'a>(
     bytes: &'a [u8],
     fallback: QueueId<'a>,
@@ -281,9 +287,10 @@ pub fn envelope<'a>(
     for field in fields(bytes) {
         let (tag, value) = field?;
         match tag {
-            tag::QUEUE_ID => envelope.queue_id = QueueId::Given(value),
+            tag::QUEUE_ID => envelope.queue_id = QueueId::Given(name(value)?),
             tag::ARRIVAL => envelope.arrival = Some(time(value)?),
-            tag::REVERSE_PATH => envelope.reverse_path = ReversePath::from_path(value),
+            tag::REVERSE_PATH if value.is_empty() => envelope.reverse_path = ReversePath::Null,
+            tag::REVERSE_PATH => envelope.reverse_path = ReversePath::Path(value),
             tag::ATTEMPTS => envelope.attempts = u32::from_le_bytes(value.try_into().ok()?),
             tag::NEXT_ATTEMPT => envelope.next_attempt = Some(time(value)?),
             tag::EXPIRY => envelope.expiry = Some(time(value)?),
@@ -296,10 +303,27 @@ pub fn envelope<'a>(
                 recipients.push(recipient(value)?);
             }
             tag::RECIPIENT => return None,
-            _ => {}
+            _ => check_length(tag, value)?,
         }
     }
     Some(envelope)
+}
+
+/// A queue id.
+fn name(value: &[u8]) -> Option<&[u8]> {
+    (1..=255).contains(&value.len()).then_some(value)
+}
+
+/// Fields that the envelope doesn't keep: a wrong length damages the record all the same, so that
+/// all readers agree on what is damage.
+fn check_length(tag: u16, value: &[u8]) -> Option<()> {
+    match tag {
+        tag::ORIGIN if value.len() < 16 => None,
+        tag::DISPOSITIONS if value.len() != 4 => None,
+        tag::REPORT_OF => name(value).map(|_| ()),
+        tag::REPORTED => recipient(value).map(|_| ()),
+        _ => Some(()),
+    }
 }
 
 fn recipient(bytes: &[u8]) -> Option<Recipient<'_>> {
@@ -311,13 +335,17 @@ fn recipient(bytes: &[u8]) -> Option<Recipient<'_>> {
             recipient_tag::NOTIFY => recipient.notify = Some(Notify(byte(value)?)),
             recipient_tag::ORCPT => recipient.orcpt = Some(value),
             recipient_tag::STATE => recipient.done = byte(value)? == 1,
+            recipient_tag::OUTCOME if value.len() != 1 => return None,
+            recipient_tag::NUMBER if value.len() != 2 => return None,
+            recipient_tag::DISPOSITION | recipient_tag::ORDINAL if value.len() != 4 => return None,
             _ => {}
         }
     }
     Some(recipient)
 }
 
-/// Reads what a stream's record says about its run; calls `each` for every recipient and every reported one.
+/// Reads what a stream's record says about its run; calls `each` for every recipient and every
+/// reported one.
 pub fn notes<'a>(bytes: &'a [u8], mut each: impl FnMut(RecipientNotes<'a>)) -> Option<Notes<'a>> {
     let mut notes = Notes::default();
     for field in fields(bytes) {

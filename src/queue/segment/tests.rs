@@ -1,4 +1,5 @@
-//! Tests of the segment format: what is written is read back; any range alone gives what the whole gives, on damaged files too.
+//! Tests of the segment format: what is written is read back; any range alone gives what the whole
+//! gives, on damaged files too.
 
 use super::read::{Header, envelope, frame, header, notes};
 use super::write::{Payload, Place, append_head, file_header};
@@ -178,8 +179,8 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Cut anywhere, damaged anywhere: the ranges together give what the whole gives, and every byte behind the header is in
-    /// exactly one piece.
+    /// Cut anywhere, damaged anywhere: the ranges together give what the whole gives, and every
+    /// byte behind the header is in exactly one piece.
     #[test]
     fn ranges_together_are_the_whole(
         contents in proptest::collection::vec(piece(), 0..12),

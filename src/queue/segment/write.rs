@@ -1,8 +1,9 @@
 //! Makes records of the segment format, into buffers.
 //!
-//! Not here: files and offsets, which the caller knows. A record is appended in one go: head, envelope, content; the head is filled in
-//! when the lengths and checksums are known. Nothing here fails; an envelope longer than its limit can't arise from a
-//! message that was read within the limits.
+//! Not here: files and offsets, which the caller knows. A record is appended in one go: head,
+//! envelope, content; the head is filled in when the lengths and checksums are known. Nothing here
+//! fails; an envelope longer than its limit can't arise from a message that was read within the
+//! limits.
 
 use super::{HEAD_LEN, HEADER_LEN, KIND_MESSAGE, MAGIC, SYNC, VERSION, tag};
 use crate::mail::content::Content;
@@ -73,7 +74,8 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Appends a message's record without its content, which must follow. Gives the CRC32C of the head, which covers all.
+/// Appends a message's record without its content, which must follow. Gives the CRC32C of the head,
+/// which covers all.
 pub fn append_head(
     out: &mut Vec<u8>,
     place: Place,
@@ -116,11 +118,6 @@ impl Fields<'_> {
         self.nested(tag, |fields| fields.out.extend_from_slice(value));
     }
 
-    /// The fields of another record's envelope, as they are: unknown ones too.
-    pub fn verbatim(&mut self, envelope: &[u8]) {
-        self.out.extend_from_slice(envelope);
-    }
-
     /// A field of four bytes.
     pub fn u32(&mut self, tag: u16, value: u32) {
         self.bytes(tag, &value.to_le_bytes());
@@ -138,6 +135,11 @@ impl Fields<'_> {
         }
     }
 
+    /// Fields that are written already.
+    pub fn verbatim(&mut self, fields: &[u8]) {
+        self.out.extend_from_slice(fields);
+    }
+
     /// A field whose value is text that `write` appends.
     pub fn text(&mut self, tag: u16, write: impl FnOnce(&mut Vec<u8>)) {
         self.nested(tag, |fields| write(fields.out));
@@ -152,7 +154,8 @@ impl Fields<'_> {
         });
     }
 
-    /// What doesn't depend on the run: all of the envelope but reverse-path, attempts, times of trying and recipients.
+    /// What doesn't depend on the run: all of the envelope but reverse-path, attempts, times of
+    /// trying and recipients.
     pub fn carried(&mut self, envelope: &Envelope<'_>) {
         self.nested(tag::QUEUE_ID, |fields| envelope.queue_id.write(fields.out));
         if let Some(arrival) = envelope.arrival {
