@@ -2,6 +2,7 @@
 
 use crate::binary::{FORMATS, Folder, Said, command, fails, generate, inqueue};
 use crate::readers::skipped;
+use crate::support::Queue;
 use inqueue::mail::envelope::{Envelope, Notify, QueueId, Ret, ReversePath};
 use inqueue::mail::{content::Content, date::Time};
 use inqueue::queue::segment::{recipient_tag, tag, write};
@@ -371,4 +372,45 @@ fn a_queue_that_may_not_be_read_is_told() {
     let to = folder.spec("mbox", "folder/new");
     fails(&["convert", &folder.text("q"), "--to", &to], "cannot write: Permission denied");
     assert!(folder.names("folder").is_empty());
+}
+
+#[test]
+fn the_streams_of_a_run_are_queues() {
+    let queue = Queue::new(Format::Segment, 400, "full-mailbag=0.2,unknown-recipient=0.2");
+    let summary = queue.run("out", &["--workers", "1"]);
+    let out = queue.out("out").to_str().unwrap().to_owned();
+    let listed = |stream: &str| {
+        let said = inqueue(&["inspect", "--json", &format!("segment:{out}/{stream}")]);
+        assert_eq!((said.code, &*said.errors), (Some(0), ""), "{summary:#}");
+        said.objects()
+    };
+    let deferred = listed("deferred");
+    assert!(!deferred.is_empty());
+    for message in &deferred {
+        assert_eq!(message["queue_name"], "deferred");
+        assert!(message["origin"]["file"].is_string(), "{message:#}");
+        for recipient in message["recipients"].as_array().unwrap() {
+            assert_eq!(recipient["outcome"], "deferred");
+            assert_eq!(recipient["status"], "4.2.2");
+            assert!(!recipient["delay_reason"].as_str().unwrap().is_empty());
+        }
+    }
+    let reports = listed("ndr");
+    assert!(!reports.is_empty());
+    for report in &reports {
+        assert_eq!(report["sender"], "");
+        assert!(report["report_of"].is_string(), "{report:#}");
+        let reported = report["reported"].as_array().unwrap();
+        assert!(reported.iter().all(|one| one["outcome"] == "failed"), "{report:#}");
+    }
+    fails(&["inspect", &out], 1, "this is the folder of a run");
+    // What is converted says the same.
+    let copy = format!("segment:{out}.seg");
+    let from = format!("segment:{out}/deferred");
+    assert_eq!(inqueue(&["convert", &from, "--to", &copy]).code, Some(0));
+    let copied = inqueue(&["inspect", "--json", &copy]).objects();
+    let recipients = |all: &[Value]| -> Vec<Value> {
+        all.iter().map(|message| message["recipients"].clone()).collect()
+    };
+    assert_eq!(recipients(&deferred), recipients(&copied));
 }
