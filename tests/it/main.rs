@@ -9,8 +9,11 @@
     reason = "a test ends at what isn't there"
 )]
 
+mod audit;
 mod crash;
 mod decide;
+mod faults;
+mod hazards;
 mod readers;
 mod real_mail;
 mod run;
