@@ -12,6 +12,7 @@
 mod audit;
 mod crash;
 mod decide;
+mod disk;
 mod faults;
 mod hazards;
 mod readers;
