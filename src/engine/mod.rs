@@ -211,10 +211,9 @@ impl<'r, 'c> Shift<'r, 'c> {
         let (context, tasks, tell) = (self.context, self.tasks, self.tell.clone());
         let start = || {
             let (hand_in, tell) = (hand_in.clone(), tell.clone());
-            // A worker that dies tells so itself; what it threw is told by the hook of panics.
-            scope.spawn(move || worker::work(context, tasks, &hand_in, &tell));
+            scope.spawn(move || worker::work(context, tasks, &hand_in, &tell))
         };
-        (0..workers).for_each(|_| start());
+        let mut started: Vec<_> = (0..workers).map(|_| start()).collect();
         let mut alive = workers;
         while alive > 0 {
             let Ok(told) = self.told.recv() else { break };
@@ -222,10 +221,15 @@ impl<'r, 'c> Shift<'r, 'c> {
                 Told::Ended => alive -= 1,
                 Told::Lost(task) => {
                     self.lost(task);
-                    start();
+                    started.push(start());
                 }
                 other => self.hear(other, progress),
             }
+        }
+        for worker in started {
+            // One that died has said so, and its panic was told by the hook; a scope that isn't
+            // told that we know would panic itself.
+            let _ = worker.join();
         }
     }
 

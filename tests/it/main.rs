@@ -9,10 +9,14 @@
     reason = "a test ends at what isn't there"
 )]
 
+mod audit;
 mod binary;
 mod convert;
 mod crash;
 mod decide;
+mod disk;
+mod faults;
+mod hazards;
 mod inspect;
 mod readers;
 mod real_mail;
