@@ -1,5 +1,5 @@
 //! Couriers: messages leave a queue for another format. Now: conversion of a whole queue into one
-//! file or folder.
+//! file or folder, and the events of a run as one file.
 //!
 //! [`convert`] writes all messages of a queue, in queue order, into a new target: the content byte
 //! for byte, the envelope as far as the target's format can hold it (each writer says how far).
@@ -11,6 +11,7 @@
 //! whole and on the disk, and not before: until then it is `PATH.partial`, which is what an error
 //! or a crash leaves. Nothing that exists is written over.
 
+mod events;
 mod folder;
 mod mbox;
 mod segment;
@@ -18,6 +19,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+pub use events::{Exported, events};
 pub use target::{Target, TargetFormat};
 
 use crate::limits;
@@ -26,6 +28,7 @@ use crate::mail::header::HeaderFacts;
 use crate::queue::envelope::{self, RecipientOrder};
 use crate::queue::{Buffers, Damage, DamageKind, Format, Found, Framed, Frames};
 use crate::queue::{Queue, QueueError, Source, Span, Visit};
+use crate::spool::SpoolError;
 use std::io;
 use std::path::PathBuf;
 
@@ -75,7 +78,7 @@ pub fn convert(
     target: &Target,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Converted, DeliverError> {
-    let place = target::Place::check(target)?;
+    let place = target::Place::check(&target.path, target.format.is_folder())?;
     let writer = match target.format {
         TargetFormat::Segment => Writer::Segment(segment::Writer::begin(place, queue)?),
         TargetFormat::Mbox => Writer::Mbox(mbox::Writer::begin(place)?),
@@ -231,4 +234,6 @@ pub enum DeliverError {
     TooManyFiles { path: PathBuf },
     #[error(transparent)]
     Queue(#[from] QueueError),
+    #[error(transparent)]
+    Run(#[from] SpoolError),
 }

@@ -37,7 +37,7 @@ impl TargetFormat {
         }
     }
 
-    const fn is_folder(self) -> bool {
+    pub(super) const fn is_folder(self) -> bool {
         matches!(self, Self::Maildir | Self::Eml)
     }
 }
@@ -69,8 +69,8 @@ pub(super) struct Place {
 
 impl Place {
     /// Looks whether the target may be made. Nothing is written.
-    pub(super) fn check(target: &Target) -> Result<Self, DeliverError> {
-        let path = target.path.clone();
+    pub(super) fn check(path: &Path, is_folder: bool) -> Result<Self, DeliverError> {
+        let path = path.to_owned();
         let Some(name) = path.file_name() else { return Err(DeliverError::NoName { path }) };
         let mut partial_name = OsString::from(name);
         partial_name.push(".partial");
@@ -79,7 +79,7 @@ impl Place {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(DeliverError::Write { path, source }),
             Ok(found) if !is_empty(&path, &found) => return Err(DeliverError::Exists { path }),
-            Ok(found) if found.is_dir() != target.format.is_folder() => {
+            Ok(found) if found.is_dir() != is_folder => {
                 let expected = if found.is_dir() { "file" } else { "folder" };
                 return Err(DeliverError::Kind { path, expected });
             }

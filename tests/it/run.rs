@@ -284,3 +284,34 @@ fn quiet_says_nothing_and_the_exit_code_tells_of_quarantine() {
     let clean = Queue::new(Format::Segment, 20, "none");
     assert_eq!(clean.command("run").output().unwrap().status.code(), Some(0));
 }
+
+#[test]
+fn events_are_exported_in_queue_order() {
+    let queue = Queue::new(Format::Segment, 500, "all");
+    queue.run("run", &["--part-size", "64K", "--workers", "3"]);
+    let run = queue.out("run");
+    let export = |to: &str| {
+        let to = format!("jsonl:{}", queue.out(to).display());
+        inqueue().arg("events").arg(&run).args(["--to", &to]).output().unwrap()
+    };
+    let output = export("events.jsonl");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let parts = streams(&run);
+    let expect: Vec<u8> = parts
+        .iter()
+        .filter(|(name, _)| name.starts_with("events/"))
+        .flat_map(|(_, bytes)| bytes.clone())
+        .collect();
+    assert_eq!(fs::read(queue.out("events.jsonl")).unwrap(), expect);
+    let again = export("events.jsonl");
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("exists already"), "{}", text(&again.stderr));
+    let name = parts.keys().find(|name| name.starts_with("events/")).unwrap();
+    fs::write(run.join(name), text(&parts[name]).replacen("2444", "2445", 1)).unwrap();
+    let altered = export("altered.jsonl");
+    assert_eq!(altered.status.code(), Some(1));
+    assert!(text(&altered.stderr).contains("not as the commit log has it"));
+    assert!(!queue.out("altered.jsonl").exists());
+    let output = inqueue().arg("events").arg(&run).args(["--to", "evt:x"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}

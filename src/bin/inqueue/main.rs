@@ -7,6 +7,7 @@
 
 mod audit;
 mod convert;
+mod events;
 mod inspect;
 mod json;
 mod message;
@@ -39,6 +40,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Show(show::ShowArgs),
     Convert(convert::ConvertArgs),
+    Events(events::EventsArgs),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Show(args) => show::run(args),
         Command::Convert(args) => convert::run(args),
+        Command::Events(args) => events::run(args),
     };
     output::exit_code(result)
 }
