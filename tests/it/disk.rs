@@ -1,5 +1,5 @@
-//! A disk that fills up: the run stops and says so, what is committed is kept, and with room again it
-//! goes on to the same end.
+//! A disk that fills up: the run stops and says so, what is committed is kept, and with room again
+//! it goes on to the same end.
 
 use crate::readers::skipped;
 use crate::support::{NOW, Queue, assert_same_streams, audit, text};
