@@ -10,7 +10,9 @@
 )]
 
 mod decide;
+mod ndr_readers;
 mod readers;
 mod real_mail;
+mod samples;
 mod segment_reader;
 mod tidy;

@@ -14,7 +14,7 @@ const MESSAGES: usize = 6_046;
 const FROM_IN_BODY: &[u8] = b"From home recordings";
 
 /// The corpus's files, in the order of their names; none where it isn't there, after saying so.
-fn corpus(test: &str) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn corpus(test: &str) -> Option<Vec<Vec<u8>>> {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/real-mail/package/data");
     let root = std::env::var_os("INQUEUE_REAL_MAIL").map_or(default, PathBuf::from);
     if !root.is_dir() {
@@ -35,7 +35,7 @@ fn corpus(test: &str) -> Option<Vec<Vec<u8>>> {
 }
 
 /// A message of the corpus: its From_ line, where it has one, and its content.
-fn split(message: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split(message: &[u8]) -> (&[u8], &[u8]) {
     if !message.starts_with(b"From ") {
         return (b"From MAILER-DAEMON Thu Jan  1 00:00:00 1970\n", message);
     }
