@@ -10,6 +10,7 @@
 )]
 
 mod decide;
+mod events;
 mod ndr_readers;
 mod readers;
 mod real_mail;
