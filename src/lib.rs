@@ -15,10 +15,13 @@ compile_error!(
     "isolation of a message's fault needs unwinding: set panic = \"unwind\" in the profile"
 );
 
+pub mod audit;
 pub mod decide;
 pub mod directory;
+pub mod engine;
 pub mod event;
 pub mod limits;
 pub mod mail;
 pub mod ndr;
 pub mod queue;
+pub mod spool;

@@ -42,7 +42,7 @@ pub const PART_FILES_MAX: usize = 16_384;
 /// Files of one queue: names and sizes are held in memory, about 100 bytes each.
 pub const FILES_MAX: usize = 50_000_000;
 
-/// Messages judged between two looks at the buffers and at the request to stop.
+/// Small files that are read at once, before they are judged.
 pub const BATCH_MESSAGES: usize = 256;
 /// A stream's buffer is written when it holds this much: big enough for full write speed, small
 /// enough to stay in cache.
@@ -51,19 +51,19 @@ pub const BUFFER_BYTES: usize = 1 << 20;
 pub const CONTENT_IN_PLACE_BYTES_MIN: usize = 256 << 10;
 /// A recycled buffer that one large message has blown up beyond this is given back to the system.
 pub const BUFFER_KEPT_BYTES_MAX: usize = 8 << 20;
-/// Pieces of one vectored write: what the system takes at once (`UIO_MAXIOV`).
-pub const WRITE_PIECES_MAX: usize = 1024;
 
-/// Workers that can be asked for.
-pub const WORKERS_MAX: usize = 1024;
+/// Parts of one run: each is a line of the plan, and up to six files.
+pub const PARTS_MAX: u64 = 1_000_000;
+/// Workers that can be asked for: each holds up to six files open, and systems give 1,024 by
+/// default.
+pub const WORKERS_MAX: usize = 128;
 /// Times that a part is given to a worker again after one died over it; then it stays uncommitted.
 pub const PART_TRIES_MAX: u32 = 2;
-/// Errors on parts, in a row, after which the run stops: the disk or the queue is broken, not one
-/// file.
-pub const ERRORS_IN_A_ROW_MAX: u32 = 8;
-/// Finished parts waiting for the group commit, per worker: past it workers wait, so that unsynced
-/// data stays bounded.
-pub const PARTS_UNCOMMITTED_MAX: usize = 8;
+/// Parts that fail after which the run stops: the disk or the queue is broken, not one file.
+pub const FAILED_PARTS_MAX: usize = 8;
+/// Finished parts waiting for the group commit: past it workers wait, so that unsynced data and
+/// open files stay bounded.
+pub const PARTS_UNCOMMITTED_MAX: usize = 16;
 
 /// Original content returned in a report with RET=FULL; a larger message is returned by its header
 /// section.

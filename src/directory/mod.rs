@@ -170,8 +170,7 @@ impl Directory {
         }
     }
 
-    /// Whether a path, with or without its brackets, is that of a system. What isn't a mailbox is
-    /// none.
+    /// Whether a path, without brackets, is that of a system. What isn't a mailbox is none.
     pub fn is_system(&self, path: &[u8]) -> bool {
         if self.tables.systems.is_empty() {
             return false;

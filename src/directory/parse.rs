@@ -411,7 +411,8 @@ fn address(word: Word<'_>) -> Result<&[u8], Problem> {
         Ok(mailbox) if mailbox.local_part.len() + 1 + mailbox.domain.len() == word.bytes.len() => {
             return Ok(word.bytes);
         }
-        Ok(_) => "brackets or source route round an address",
+        Ok(_) => "source route before an address",
+        Err(_) if word.bytes.first() == Some(&b'<') => "brackets round an address",
         Err(error) => error.text(),
     };
     Err(word.problem(format!("{error}: {} is to be local-part@domain", word.shown())))

@@ -6,6 +6,8 @@
 
 use crate::limits;
 use memchr::{memchr, memrchr};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr as _;
 
 /// A mailbox: local-part and domain (RFC 5321, 4.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +48,13 @@ impl AddressError {
 }
 
 impl<'a> Mailbox<'a> {
-    /// Reads a mailbox. Brackets and a source route (RFC 5321, appendix C) round it are passed
-    /// over.
+    /// Reads a mailbox. A source route (RFC 5321, appendix C) before it is passed over; brackets
+    /// round it are not.
     ///
     /// # Errors
     /// Says in what way it isn't one; the limits of RFC 5321, 4.5.3.1 count.
     pub fn parse(path: &'a [u8]) -> Result<Self, AddressError> {
-        let bare = strip_source_route(strip_brackets(path));
+        let bare = strip_source_route(path);
         if bare.is_empty() {
             return Err(AddressError::Empty);
         }
@@ -161,9 +163,7 @@ fn is_local_part(bytes: &[u8]) -> bool {
 /// them.
 fn is_domain(bytes: &[u8]) -> bool {
     if let [b'[', inner @ .., b']'] = bytes {
-        return !inner.is_empty()
-            && inner.iter().all(|&b| matches!(b, 33..=90 | 94..=126))
-            && inner.first().is_some_and(u8::is_ascii_alphanumeric);
+        return is_literal(inner);
     }
     let mut label_len = 0;
     let mut last = b'.';
@@ -181,6 +181,24 @@ fn is_domain(bytes: &[u8]) -> bool {
         last = byte;
     }
     label_len > 0 && last != b'-' && is_utf8_where_needed(bytes)
+}
+
+/// The inside of an address literal (RFC 5321, 4.1.3): an IPv4 address, `IPv6:` and one, or `tag:`
+/// and printable text.
+fn is_literal(inner: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(inner) else { return false };
+    match text.split_once(':') {
+        None => Ipv4Addr::from_str(text).is_ok(),
+        Some((tag, address)) if tag.eq_ignore_ascii_case("IPv6") => {
+            Ipv6Addr::from_str(address).is_ok()
+        }
+        Some((tag, rest)) => {
+            tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && tag.ends_with(|c: char| c.is_ascii_alphanumeric())
+                && !rest.is_empty()
+                && rest.bytes().all(|b| matches!(b, 33..=90 | 94..=126))
+        }
+    }
 }
 
 /// Calls `each` with every addr-spec in the value of a To, Cc, Bcc or From field (RFC 5322, 3.4).
@@ -300,14 +318,20 @@ mod tests {
     fn mailboxes_are_read_as_rfc_5321_has_them() {
         use AddressError::{Domain, Empty, LocalPart, NoDomain, TooLong};
         check(b"a@b.example", Ok(("a", "b.example")));
-        check(b"<a.b+c@b.example>", Ok(("a.b+c", "b.example")));
-        check(b"<@x.example,@y.example:a@b.example>", Ok(("a", "b.example")));
+        check(b"a.b+c@b.example", Ok(("a.b+c", "b.example")));
+        check(b"@x.example,@y.example:a@b.example", Ok(("a", "b.example")));
         check(b"\"a b\\\"@\"@b.example", Ok(("\"a b\\\"@\"", "b.example")));
         check(b"a@[192.0.2.1]", Ok(("a", "[192.0.2.1]")));
         check(b"Postmaster", Ok(("Postmaster", "")));
         check("j\u{f6}rg@m\u{fc}ller.example".as_bytes(), Ok(("j\u{f6}rg", "m\u{fc}ller.example")));
         check(b"", Err(Empty));
-        check(b"<>", Err(Empty));
+        check(b"a@[IPv6:2001:db8::1]", Ok(("a", "[IPv6:2001:db8::1]")));
+        check(b"a@[x-tag:any.thing]", Ok(("a", "[x-tag:any.thing]")));
+        check(b"<a@b>", Err(LocalPart));
+        check(b"a@b ", Err(Domain));
+        check(b"a@[192.0.2]", Err(Domain));
+        check(b"a@[IPv6:2001]", Err(Domain));
+        check(b"a@[]", Err(Domain));
         check(b"alone", Err(NoDomain));
         check(b"a@", Err(Domain));
         check(b"@b", Err(LocalPart));

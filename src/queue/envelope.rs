@@ -10,6 +10,7 @@ use super::files::{self, Folder};
 use super::{Format, Found, Source, mbox, segment};
 use crate::limits;
 use crate::mail::address;
+use crate::mail::content::Content;
 use crate::mail::date::Time;
 use crate::mail::envelope::{Envelope, QueueId, Recipient, ReversePath};
 use crate::mail::header::{HeaderFacts, RecipientField};
@@ -60,6 +61,24 @@ pub fn queue_id<'a>(source: &Source<'a>, found: &Found<'a>) -> QueueId<'a> {
 /// Name of the file that a message stands in.
 pub fn file_name<'a>(source: &Source<'a>, found: &Found<'a>) -> &'a [u8] {
     if source.name.is_empty() { found.head } else { source.name }
+}
+
+/// Bytes of the content that go into a message's key.
+const KEY_CONTENT_BYTES: usize = 512;
+
+/// A number that is the same whenever this message is processed again, and that no other has: made
+/// from its name, its arrival, its length, its sender and the start of its content. Ids of events
+/// and reports are made from it.
+pub fn key(envelope: &Envelope<'_>, content: Content<'_>, scratch: &mut Vec<u8>) -> u64 {
+    scratch.clear();
+    envelope.queue_id.write(scratch);
+    scratch.push(b' ');
+    scratch.extend_from_slice(&envelope.arrival.map_or(0, |arrival| arrival.0).to_le_bytes());
+    scratch.extend_from_slice(&(content.raw().len() as u64).to_le_bytes());
+    scratch.extend_from_slice(envelope.reverse_path.bytes());
+    let raw = content.raw();
+    scratch.extend_from_slice(raw.get(..raw.len().min(KEY_CONTENT_BYTES)).unwrap_or_default());
+    xxhash_rust::xxh3::xxh3_64(scratch)
 }
 
 /// The envelope of a message; its recipients are put into `recipients`, which is emptied first.

@@ -161,7 +161,7 @@ valid     | invalid   | 0 a b failed 5.1.3 to sender@there for bad local-part in
 valid     | full      | 0 full deferred 4.2.2 [017]
 valid     | full, old | 0 full failed 5.2.2 [017] to sender@there
 valid     | duplicate | 0 good delivered 2.1.5
-          |           | 1 <GOOD@Here.Example> duplicate 2.1.5
+          |           | 1 GOOD@Here.Example duplicate 2.1.5
 valid     | none      | -  dead-letter 5.6.0 [024] as NoRecipients
 valid     | 100,000   | 10000 x duplicate 2.1.5
           |           | 40000 x failed 5.1.1 [002] to sender@there
@@ -173,7 +173,7 @@ null      | invalid   | 0 a b dead-letter 5.1.3 as NullReversePath for bad local
 null      | full      | 0 full deferred 4.2.2 [017]
 null      | full, old | 0 full dead-letter 5.2.2 [017] as NullReversePath
 null      | duplicate | 0 good delivered 2.1.5
-          |           | 1 <GOOD@Here.Example> duplicate 2.1.5
+          |           | 1 GOOD@Here.Example duplicate 2.1.5
 null      | none      | -  dead-letter 5.6.0 [024] as NoRecipients
 null      | 100,000   | 40000 x dead-letter 5.1.1 [002] as NullReversePath
           |           | 10000 x duplicate 2.1.5
@@ -185,7 +185,7 @@ invalid   | invalid   | 0 a b dead-letter 5.1.3 as InvalidReversePath for bad lo
 invalid   | full      | 0 full deferred 4.2.2 [017]
 invalid   | full, old | 0 full dead-letter 5.2.2 [017] as InvalidReversePath
 invalid   | duplicate | 0 good delivered 2.1.5
-          |           | 1 <GOOD@Here.Example> duplicate 2.1.5
+          |           | 1 GOOD@Here.Example duplicate 2.1.5
 invalid   | none      | -  dead-letter 5.6.0 [024] as NoRecipients
 invalid   | 100,000   | 40000 x dead-letter 5.1.1 [002] as InvalidReversePath
           |           | 10000 x duplicate 2.1.5
@@ -197,7 +197,7 @@ unknown   | invalid   | 0 a b dead-letter 5.1.3 as NoSuchSender for bad local-pa
 unknown   | full      | 0 full deferred 4.2.2 [017]
 unknown   | full, old | 0 full dead-letter 5.2.2 [017] as NoSuchSender
 unknown   | duplicate | 0 good delivered 2.1.5
-          |           | 1 <GOOD@Here.Example> duplicate 2.1.5
+          |           | 1 GOOD@Here.Example duplicate 2.1.5
 unknown   | none      | -  dead-letter 5.6.0 [024] as NoRecipients
 unknown   | 100,000   | 40000 x dead-letter 5.1.1 [002] as NoSuchSender
           |           | 10000 x duplicate 2.1.5
@@ -209,7 +209,7 @@ looping   | invalid   | 0 a b failed 5.4.6 [003] to sender@there
 looping   | full      | 0 full failed 5.4.6 [003] to sender@there
 looping   | full, old | 0 full failed 5.4.6 [003] to sender@there
 looping   | duplicate | 0 good failed 5.4.6 [003] to sender@there
-          |           | 1 <GOOD@Here.Example> failed 5.4.6 [003] to sender@there
+          |           | 1 GOOD@Here.Example failed 5.4.6 [003] to sender@there
 looping   | none      | -  dead-letter 5.6.0 [024] as NoRecipients
 looping   | 100,000   | 100000 x failed 5.4.6 [003] to sender@there
 
@@ -219,7 +219,7 @@ system    | invalid   | 0 a b failed 5.1.3 to post for bad local-part in address
 system    | full      | 0 full deferred 4.2.2 [017]
 system    | full, old | 0 full failed 5.2.2 [017] to post
 system    | duplicate | 0 good delivered 2.1.5
-          |           | 1 <GOOD@Here.Example> duplicate 2.1.5
+          |           | 1 GOOD@Here.Example duplicate 2.1.5
 system    | none      | -  dead-letter 5.6.0 [024] as NoRecipients
 system    | 100,000   | 10000 x duplicate 2.1.5
           |           | 40000 x failed 5.1.1 [002] to post
@@ -231,7 +231,7 @@ list      | invalid   | 0 a b failed 5.1.3 to owner for bad local-part in addres
 list      | full      | 0 full deferred 4.2.2 [017]
 list      | full, old | 0 full failed 5.2.2 [017] to owner
 list      | duplicate | 0 good delivered 2.1.5
-          |           | 1 <GOOD@Here.Example> duplicate 2.1.5
+          |           | 1 GOOD@Here.Example duplicate 2.1.5
 list      | none      | -  dead-letter 5.6.0 [024] as NoRecipients
 list      | 100,000   | 10000 x duplicate 2.1.5
           |           | 40000 x failed 5.1.1 [002] to owner
@@ -243,7 +243,7 @@ bare list | invalid   | 0 a b dead-letter 5.1.3 as ListSender for bad local-part
 bare list | full      | 0 full deferred 4.2.2 [017]
 bare list | full, old | 0 full dead-letter 5.2.2 [017] as ListSender
 bare list | duplicate | 0 good delivered 2.1.5
-          |           | 1 <GOOD@Here.Example> duplicate 2.1.5
+          |           | 1 GOOD@Here.Example duplicate 2.1.5
 bare list | none      | -  dead-letter 5.6.0 [024] as NoRecipients
 bare list | 100,000   | 40000 x dead-letter 5.1.1 [002] as ListSender
           |           | 10000 x duplicate 2.1.5
@@ -267,7 +267,7 @@ fn cell(sender: &str, recipients: &str) -> Message {
         "unknown" => &["gone@here.example"],
         "invalid" => &["a b@here.example"],
         "full" | "full, old" => &["full@here.example"],
-        "duplicate" => &["good@here.example", "<GOOD@Here.Example>"],
+        "duplicate" => &["good@here.example", "GOOD@Here.Example"],
         "none" | "100,000" => &[],
         other => panic!("no recipients {other}"),
     };
@@ -377,7 +377,7 @@ fn good_recipients_are_served_whatever_the_others_are() {
 const ROWS: &str = "
 mailbox        | good@here.example | 0 good delivered 2.1.5
 in other case  | GOOD@HERE.example | 0 GOOD@HERE delivered 2.1.5
-with a route   | <@a.example:good@here.example> | 0 <@a:good> delivered 2.1.5
+with a route   | @a.example:good@here.example | 0 @a:good delivered 2.1.5
 disabled       | disabled@here.example | 0 disabled failed 5.2.1 to sender@there
 moved          | moved@here.example | 0 moved failed 5.1.6 to sender@there for new@there
 alias          | alias@here.example | 0 alias expanded 2.1.5

@@ -5,7 +5,6 @@
 
 use crate::readers::{PART_SIZES, Seen, python, read_parts};
 use inqueue::decide::Case;
-use inqueue::mail::address::strip_brackets;
 use inqueue::mail::content::Content;
 use inqueue::mail::envelope::{QueueId, Ret, ReversePath};
 use inqueue::queue::segment::write::{Fields, Payload, Place, append_head, file_header};
@@ -93,10 +92,6 @@ fn theirs(line: &str) -> Value {
             })
         })
         .collect();
-    let reverse_path = envelope["reverse_path"].as_str().map(|path| {
-        let bytes: Vec<u8> = path.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
-        latin1(strip_brackets(&bytes))
-    });
     json!({
         "offset": line["offset"],
         "length": line["length"],
@@ -105,7 +100,7 @@ fn theirs(line: &str) -> Value {
         "envelope": {
             "queue_id": envelope["queue_id"],
             "arrival_time": envelope["arrival_time"],
-            "reverse_path": reverse_path,
+            "reverse_path": envelope["reverse_path"],
             "attempts": or(&envelope["attempts"], 0.into()),
             "next_attempt": envelope["next_attempt"],
             "expiry": envelope["expiry"],

@@ -289,7 +289,8 @@ pub fn envelope<'a>(
         match tag {
             tag::QUEUE_ID => envelope.queue_id = QueueId::Given(name(value)?),
             tag::ARRIVAL => envelope.arrival = Some(time(value)?),
-            tag::REVERSE_PATH => envelope.reverse_path = ReversePath::from_path(value),
+            tag::REVERSE_PATH if value.is_empty() => envelope.reverse_path = ReversePath::Null,
+            tag::REVERSE_PATH => envelope.reverse_path = ReversePath::Path(value),
             tag::ATTEMPTS => envelope.attempts = u32::from_le_bytes(value.try_into().ok()?),
             tag::NEXT_ATTEMPT => envelope.next_attempt = Some(time(value)?),
             tag::EXPIRY => envelope.expiry = Some(time(value)?),

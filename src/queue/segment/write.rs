@@ -135,6 +135,11 @@ impl Fields<'_> {
         }
     }
 
+    /// Fields that are written already.
+    pub fn verbatim(&mut self, fields: &[u8]) {
+        self.out.extend_from_slice(fields);
+    }
+
     /// A field whose value is text that `write` appends.
     pub fn text(&mut self, tag: u16, write: impl FnOnce(&mut Vec<u8>)) {
         self.nested(tag, |fields| write(fields.out));

@@ -1,0 +1,198 @@
+//! A manifest of `inqueue-gen` (docs/manifest.md), held against what a run has done.
+//!
+//! Not here: whether the run's own books are right. A message is found by its place in the queue;
+//! the dispositions that are in streams must be those of the manifest, in any order.
+
+use super::books::{Place, Record, place};
+use crate::mail::envelope::QueueId;
+use crate::queue::segment::read::{self, RecipientNotes};
+use ahash::AHashMap;
+use serde::Deserialize;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A manifest, by places.
+#[derive(Debug)]
+pub(super) struct Manifest {
+    entries: AHashMap<Place, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    line: Line,
+    seen: AtomicBool,
+}
+
+/// A line of a manifest but its first.
+#[derive(Debug, Deserialize)]
+struct Line {
+    file: String,
+    offset: u64,
+    length: u64,
+    #[serde(default)]
+    checksum: String,
+    #[serde(default)]
+    damage: bool,
+    #[serde(default)]
+    quarantined: bool,
+    #[serde(default)]
+    hazard: String,
+    #[serde(default)]
+    dispositions: Vec<SeenDisposition>,
+}
+
+/// What was seen of a message in the streams.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// CRC32C of its content.
+    pub(super) checksum: u32,
+    pub(super) quarantined: bool,
+    pub(super) dispositions: Vec<SeenDisposition>,
+}
+
+impl Seen {
+    pub(super) const fn quarantined(checksum: u32) -> Self {
+        Self { checksum, quarantined: true, dispositions: Vec::new() }
+    }
+}
+
+/// A disposition, in a manifest's words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub(super) struct SeenDisposition {
+    ordinal: Option<u32>,
+    address: String,
+    outcome: String,
+    status: String,
+    until: Option<String>,
+}
+
+impl SeenDisposition {
+    /// That of a recipient in a stream's record.
+    pub(super) fn of(record: &Record<'_>, recipient: &RecipientNotes<'_>) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let outcome = match recipient.outcome {
+            1 => "delivered",
+            2 => "relayed",
+            3 => "deferred",
+            4 => "failed",
+            5 => "dead-letter",
+            _ => "",
+        };
+        let until = if recipient.outcome == 3 {
+            let mut recipients = Vec::new();
+            let envelope = read::envelope(record.found.head, QueueId::Given(b""), &mut recipients);
+            envelope.and_then(|envelope| envelope.next_attempt).map(|at| {
+                let mut out = Vec::new();
+                at.write_rfc3339(&mut out);
+                text(&out)
+            })
+        } else {
+            None
+        };
+        Self {
+            ordinal: recipient.ordinal,
+            address: text(recipient.forward_path),
+            outcome: outcome.to_owned(),
+            status: text(recipient.status),
+            until,
+        }
+    }
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    pub(super) fn load(path: &Path) -> Result<Self, ManifestError> {
+        let failed = |source| ManifestError::Read { path: path.to_owned(), source };
+        let file = BufReader::new(File::open(path).map_err(failed)?);
+        let mut entries = AHashMap::new();
+        for (number, line) in (1_usize..).zip(file.lines()) {
+            let line = line.map_err(failed)?;
+            let bad = |source| ManifestError::Line { path: path.to_owned(), number, source };
+            if number == 1 {
+                serde_json::from_str::<Head>(&line).map_err(bad)?;
+                continue;
+            }
+            let mut line: Line = serde_json::from_str(&line).map_err(bad)?;
+            line.dispositions.sort_unstable();
+            let key = place(line.file.as_bytes(), line.offset);
+            entries.insert(key, Entry { line, seen: AtomicBool::new(false) });
+        }
+        Ok(Self { entries })
+    }
+
+    fn entry(&self, name: &[u8], offset: u64) -> Result<&Line, String> {
+        let entry = self.entries.get(&place(name, offset));
+        let entry = entry.ok_or_else(|| "it does not stand in the manifest".to_owned())?;
+        if entry.seen.swap(true, Ordering::Relaxed) {
+            return Err("it is there twice".to_owned());
+        }
+        Ok(&entry.line)
+    }
+
+    /// Holds a message against its line.
+    pub(super) fn check(&self, name: &[u8], offset: u64, seen: &Seen) -> Result<(), String> {
+        let line = self.entry(name, offset)?;
+        let checksum = format!("{:08x}", seen.checksum);
+        let mut dispositions = seen.dispositions.clone();
+        dispositions.sort_unstable();
+        let hazard = &line.hazard;
+        if line.damage {
+            Err(format!("the manifest ({hazard}) expects damage here, not a message"))
+        } else if line.checksum != checksum {
+            Err(format!("the manifest ({hazard}) has checksum {}, not {checksum}", line.checksum))
+        } else if line.quarantined != seen.quarantined {
+            let expected =
+                if line.quarantined { "it in quarantine" } else { "it not in quarantine" };
+            Err(format!("the manifest ({hazard}) expects {expected}"))
+        } else if line.dispositions != dispositions {
+            let differing = |ours: &[SeenDisposition], other: &[SeenDisposition]| {
+                ours.iter().find(|d| !other.contains(d)).cloned()
+            };
+            let expected = differing(&line.dispositions, &dispositions);
+            let got = differing(&dispositions, &line.dispositions);
+            Err(format!("the manifest ({hazard}) expects {expected:?}, the run has {got:?}"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Holds a damaged range against its line.
+    pub(super) fn check_damage(&self, name: &[u8], offset: u64, length: u64) -> Result<(), String> {
+        let line = self.entry(name, offset)?;
+        if line.damage && line.length == length {
+            return Ok(());
+        }
+        Err(format!("the manifest expects {} bytes here, damaged: {}", line.length, line.damage))
+    }
+
+    /// Places of the lines that nothing was held against.
+    pub(super) fn unseen(&self) -> Vec<String> {
+        let unseen = self.entries.values().filter(|entry| !entry.seen.load(Ordering::Relaxed));
+        let mut lines: Vec<_> = unseen.map(|entry| &entry.line).collect();
+        lines.sort_unstable_by_key(|line| (&line.file, line.offset));
+        lines.iter().map(|line| format!("{}, offset {}", line.file, line.offset)).collect()
+    }
+}
+
+/// The first line of a manifest.
+#[derive(Debug, Deserialize)]
+struct Head {
+    #[serde(rename = "manifest")]
+    _version: u32,
+}
+
+/// Why a manifest can't be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each says itself what it is")]
+pub enum ManifestError {
+    #[error("{}: cannot read the manifest: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error(
+        "{}:{number}: not a line of a manifest: {source} (see docs/manifest.md)",
+        path.display()
+    )]
+    Line { path: PathBuf, number: usize, source: serde_json::Error },
+}

@@ -1,0 +1,538 @@
+//! Audits one part: frames its stretch of the queue again, and settles each message against the
+//! books.
+//!
+//! Not here: reading stream files (`books`). Each check says what it found and goes on: one wrong
+//! record doesn't hide the next.
+
+use super::books::{Books, Event, Files, place};
+use super::expect::{Manifest, Seen, SeenDisposition};
+use super::{AuditError, Kind, Report};
+use crate::event::{Number, json};
+use crate::limits;
+use crate::mail::content::Content;
+use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::header::HeaderFacts;
+use crate::queue::envelope::{self, RecipientOrder};
+use crate::queue::segment::read;
+use crate::queue::{Buffers, Damage, Found, Framed, Frames, QueueError, Source, Visit};
+use crate::spool::commits::Commit;
+use crate::spool::folder::{self, Planned};
+use crate::spool::{Counts, Stream};
+use std::path::Path;
+
+/// Audits a committed part.
+pub(super) fn audit(
+    run: &Path,
+    planned: &Planned,
+    commit: &Commit,
+    manifest: Option<&Manifest>,
+    buffers: &mut Buffers,
+) -> Result<Report, AuditError> {
+    let mut report = Report::default();
+    let digits = planned.plan.digits();
+    let files = Files::open(
+        commit,
+        |stream| folder::part_path(run, digits, stream, commit.part),
+        &mut report,
+    );
+    let books = Books::read(&files, commit, &mut report);
+    let mut auditor = Auditor {
+        books,
+        report,
+        manifest,
+        order: planned.plan.options.recipients,
+        hostname: planned.plan.options.hostname.as_bytes(),
+        scratch: Vec::new(),
+    };
+    if let Some((queue, span)) = planned.plan.queue_of(&planned.queues, commit.part) {
+        queue.read(span, buffers, &mut auditor)?;
+    }
+    let Auditor { books, mut report, .. } = auditor;
+    books.unclaimed(&mut report);
+    if report.counts != commit.counts {
+        let what = format!("the log says {:?}, the streams {:?}", commit.counts, report.counts);
+        report.find(Kind::Wrong, format!("part {}", commit.part), what);
+    }
+    Ok(report)
+}
+
+struct Auditor<'s, 'm> {
+    books: Books<'s>,
+    report: Report,
+    manifest: Option<&'m Manifest>,
+    order: RecipientOrder,
+    hostname: &'m [u8],
+    scratch: Vec<u8>,
+}
+
+/// A message of the queue, framed and read again.
+struct Again<'c, 'a> {
+    name: &'a [u8],
+    found: Found<'a>,
+    checksum: u32,
+    envelope: &'c Envelope<'a>,
+    recipients: &'c [Recipient<'a>],
+}
+
+impl Again<'_, '_> {
+    fn place(&self) -> String {
+        format!("{}, offset {}", String::from_utf8_lossy(self.name), self.found.offset)
+    }
+}
+
+/// Where one disposition was found.
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    /// Index of its event.
+    event: Option<usize>,
+    /// Indexes of its record, and of the recipient within.
+    record: Option<(usize, usize)>,
+}
+
+impl Auditor<'_, '_> {
+    fn message<'a>(
+        &mut self,
+        source: &Source<'a>,
+        found: Found<'a>,
+        checksum: Option<u32>,
+        recipients: &mut Vec<Recipient<'a>>,
+    ) {
+        let raw = found.content.raw();
+        let head = raw.get(..raw.len().min(limits::HEADER_BYTES_MAX)).unwrap_or_default();
+        let facts = HeaderFacts::read(head);
+        let read = envelope::read(source, &found, &facts, self.order, recipients);
+        let Some(envelope) = read else {
+            let kind = crate::queue::DamageKind::Envelope;
+            let damage = Damage { offset: found.offset, length: found.length, kind };
+            return self.damage(source, damage);
+        };
+        self.report.messages += 1;
+        let checksum = checksum.unwrap_or_else(|| found.content.checksum());
+        let name = envelope::file_name(source, &found);
+        let again = Again { name, found, checksum, envelope: &envelope, recipients };
+        let records = self.claim_records(name, found.offset);
+        let key = envelope::key(&envelope, found.content, &mut self.scratch);
+        let mut events = self.claim_events(key);
+        let bare = Envelope::new(envelope::queue_id(source, &found));
+        let bare_key = envelope::key(&bare, found.content, &mut self.scratch);
+        // A message whose envelope couldn't be parsed for a fault has its events under its name
+        // alone.
+        if bare_key != key {
+            events.extend(self.claim_events(bare_key));
+        }
+        self.report.counts.messages += 1;
+        self.report.counts.content_bytes += found.content.len();
+        self.report.counts.faults += self.count(&events, Number::FAULT);
+        let in_quarantine = |index: &&usize| {
+            self.books.records.get(**index).is_some_and(|r| r.stream == Stream::Quarantine)
+        };
+        if records.iter().any(|index| in_quarantine(&index)) {
+            self.quarantined(&again, &records, &events);
+            self.expect(&again, &Seen::quarantined(checksum));
+        } else {
+            let dispositions = self.settle(&again, &records, &events);
+            self.expect(&again, &Seen { checksum, quarantined: false, dispositions });
+        }
+    }
+
+    fn claim_records(&mut self, name: &[u8], offset: u64) -> Vec<usize> {
+        let indexes = self.books.by_place.get(&place(name, offset)).cloned().unwrap_or_default();
+        for index in &indexes {
+            if let Some(record) = self.books.records.get_mut(*index) {
+                record.claimed = true;
+            }
+        }
+        indexes
+    }
+
+    fn claim_events(&mut self, key: u64) -> Vec<usize> {
+        let indexes = self.books.by_key.get(&key).cloned().unwrap_or_default();
+        for index in &indexes {
+            if let Some(event) = self.books.events.get_mut(*index) {
+                event.claimed = true;
+            }
+        }
+        indexes
+    }
+
+    fn count(&self, events: &[usize], number: Number) -> u64 {
+        events
+            .iter()
+            .filter_map(|i| self.books.events.get(*i))
+            .filter(|e| e.number == number.0)
+            .count() as u64
+    }
+
+    fn find(&mut self, kind: Kind, again: &Again<'_, '_>, what: impl Into<String>) {
+        self.report.find(kind, again.place(), what);
+    }
+
+    /// A message in quarantine: one record with the whole content, one event that it was set aside,
+    /// nothing else.
+    fn quarantined(&mut self, again: &Again<'_, '_>, records: &[usize], events: &[usize]) {
+        self.report.counts.quarantined += 1;
+        if records.len() > 1 {
+            self.find(Kind::Doubled, again, "it is in quarantine, and in another record");
+        }
+        let held = records.first().and_then(|index| self.books.records.get(*index));
+        if held.is_some_and(|record| !record.holds(again.found.content, again.checksum)) {
+            self.find(Kind::Wrong, again, "its content in quarantine is another");
+        }
+        self.one_set_aside(&again.place(), events, Stream::Quarantine);
+        if events.iter().filter_map(|i| self.books.events.get(*i)).any(|e| e.index.is_some()) {
+            self.find(
+                Kind::Wrong,
+                again,
+                "it is in quarantine, but has dispositions in the events",
+            );
+        }
+    }
+
+    /// There is exactly one event that the message was set aside into this stream.
+    fn one_set_aside(&mut self, place: &str, events: &[usize], stream: Stream) {
+        let count = events
+            .iter()
+            .filter_map(|index| self.books.events.get(*index))
+            .filter(|event| event.stream == Some(stream.name()))
+            .count();
+        match count {
+            1 => {}
+            0 => {
+                let what = format!("no event says that it was set aside into {}", stream.name());
+                self.report.find(Kind::Lost, place, what);
+            }
+            _ => self.report.find(Kind::Doubled, place, "two events say that it was set aside"),
+        }
+    }
+
+    /// A message that was judged: each disposition has one event, and one record where its outcome
+    /// has a stream.
+    fn settle(
+        &mut self,
+        again: &Again<'_, '_>,
+        records: &[usize],
+        events: &[usize],
+    ) -> Vec<SeenDisposition> {
+        let entries = self.entries(again, records, events);
+        self.report.dispositions += entries.len() as u64;
+        let pending = again.recipients.iter().any(|recipient| !recipient.done);
+        if entries.is_empty() && (pending || again.recipients.is_empty()) {
+            self.find(Kind::Lost, again, "the message is in no stream");
+        }
+        let mut served = vec![false; again.recipients.len()];
+        let mut seen = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            self.disposition(again, index, *entry, &mut served);
+            seen.extend(self.seen(*entry));
+        }
+        for (ordinal, recipient) in again.recipients.iter().enumerate() {
+            if !recipient.done && served.get(ordinal) == Some(&false) && !entries.is_empty() {
+                self.find(Kind::Lost, again, format!("recipient {ordinal} has no disposition"));
+            }
+        }
+        for index in records {
+            self.record(again, *index, entries.len());
+        }
+        let in_stream = |stream: Stream| {
+            let of = |index: &&usize| {
+                self.books.records.get(**index).is_some_and(|r| r.stream == stream)
+            };
+            records.iter().filter(of).count() as u64
+        };
+        let (reports, dead) = (in_stream(Stream::Ndr), in_stream(Stream::DeadLetter));
+        self.report.counts.reports += reports;
+        if self.count(events, Number::REPORT_MADE) != reports {
+            self.find(Kind::Wrong, again, "reports in the stream and in the events differ");
+        }
+        if dead > 0 {
+            self.one_set_aside(&again.place(), events, Stream::DeadLetter);
+        }
+        seen
+    }
+
+    /// The dispositions of a message, by their index, from both sides of the books.
+    fn entries(
+        &mut self,
+        again: &Again<'_, '_>,
+        records: &[usize],
+        events: &[usize],
+    ) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let slot = |entries: &mut Vec<Entry>, index: u32| -> Option<usize> {
+            let index = index as usize;
+            if index >= limits::DISPOSITIONS_MAX {
+                return None;
+            }
+            if entries.len() <= index {
+                entries.resize(index + 1, Entry::default());
+            }
+            Some(index)
+        };
+        let mut doubled = 0;
+        for at in events {
+            let Some(index) = self.books.events.get(*at).and_then(|event| event.index) else {
+                continue;
+            };
+            let Some(entry) = slot(&mut entries, index).and_then(|i| entries.get_mut(i)) else {
+                continue;
+            };
+            doubled += u64::from(entry.event.replace(*at).is_some());
+        }
+        for at in records {
+            let Some(record) = self.books.records.get(*at) else { continue };
+            for (number, recipient) in record.recipients.iter().enumerate() {
+                let Some(index) = recipient.disposition else { continue };
+                let Some(entry) = slot(&mut entries, index).and_then(|i| entries.get_mut(i)) else {
+                    continue;
+                };
+                doubled += u64::from(entry.record.replace((*at, number)).is_some());
+            }
+        }
+        for _ in 0..doubled {
+            self.find(
+                Kind::Doubled,
+                again,
+                "a disposition stands in two records, or in two events",
+            );
+        }
+        entries
+    }
+
+    /// One disposition: its event and its record say the same.
+    fn disposition(
+        &mut self,
+        again: &Again<'_, '_>,
+        index: usize,
+        entry: Entry,
+        served: &mut [bool],
+    ) {
+        let Some(event) = entry.event.and_then(|at| self.books.events.get(at)) else {
+            let kind = if entry.record.is_some() { Kind::Wrong } else { Kind::Lost };
+            return self.find(kind, again, format!("disposition {index} has no event"));
+        };
+        let outcome = event.outcome.unwrap_or_default();
+        let mut problems: Vec<(Kind, String)> = Vec::new();
+        let counts = &mut self.report.counts;
+        let Some((stream, number)) = outcome_of(outcome, counts) else {
+            let what = format!("disposition {index} has the unknown outcome {outcome:?}");
+            return self.find(Kind::Wrong, again, what);
+        };
+        if let Some(ordinal) = event.ordinal {
+            match served.get_mut(ordinal as usize) {
+                Some(served) => *served = true,
+                None => {
+                    problems.push((Kind::Wrong, format!("disposition {index} is of no recipient")));
+                }
+            }
+        }
+        if event.size.is_some_and(|size| size != again.found.content.len()) {
+            problems
+                .push((Kind::Wrong, format!("the event of disposition {index} has another size")));
+        }
+        let record = entry.record.and_then(|(at, number)| {
+            let record = self.books.records.get(at)?;
+            Some((record, record.recipients.get(number)?))
+        });
+        match (stream, record) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                problems.push((
+                    Kind::Doubled,
+                    format!("disposition {index} is {outcome}, but in a stream"),
+                ));
+            }
+            (Some(stream), None) => {
+                let what =
+                    format!("disposition {index} is {outcome}, but not in {}", stream.name());
+                problems.push((Kind::Lost, what));
+            }
+            (Some(stream), Some((record, recipient))) => {
+                let same = record.stream == stream
+                    && recipient.outcome == number
+                    && recipient.reported == (stream == Stream::Ndr)
+                    && recipient.ordinal == event.ordinal
+                    && event.status.is_none_or(|status| status.as_bytes() == recipient.status)
+                    && same_text(&mut self.scratch, event, recipient.forward_path);
+                if !same {
+                    let what =
+                        format!("disposition {index}: event and record differ ({})", record.place);
+                    problems.push((Kind::Wrong, what));
+                }
+            }
+        }
+        for (kind, what) in problems {
+            self.find(kind, again, what);
+        }
+    }
+
+    /// A record of a message: content and envelope are the message's.
+    fn record(&mut self, again: &Again<'_, '_>, index: usize, dispositions: usize) {
+        let Some(record) = self.books.records.get(index) else { return };
+        let mut problems = Vec::new();
+        if record.notes.dispositions.map(|count| count as usize) != Some(dispositions) {
+            problems.push("counts other dispositions");
+        }
+        if record.notes.origin.is_none_or(|origin| origin.2 != again.found.length) {
+            problems.push("gives another length of the queued message");
+        }
+        if record.stream != Stream::Ndr {
+            if !record.holds(again.found.content, again.checksum) {
+                problems.push("has another content");
+            }
+            let mut recipients = Vec::new();
+            let envelope =
+                read::envelope(record.found.head, again.envelope.queue_id, &mut recipients);
+            match envelope {
+                Some(envelope) => {
+                    let hostname = (record.stream == Stream::Accepted).then_some(self.hostname);
+                    if !same_envelope(again.envelope, &envelope, hostname) {
+                        problems.push("has another envelope");
+                    }
+                    if !same_recipients(again, record, &recipients, &envelope) {
+                        problems.push("has another recipient or reverse-path");
+                    }
+                }
+                None => problems.push("has an envelope that can't be read"),
+            }
+        }
+        let place = record.place.clone();
+        for problem in problems {
+            self.find(Kind::Wrong, again, format!("its record at {place} {problem}"));
+        }
+    }
+
+    fn seen(&self, entry: Entry) -> Option<SeenDisposition> {
+        let (at, number) = entry.record?;
+        let record = self.books.records.get(at)?;
+        let recipient = record.recipients.get(number)?;
+        Some(SeenDisposition::of(record, recipient))
+    }
+
+    fn expect(&mut self, again: &Again<'_, '_>, seen: &Seen) {
+        let Some(manifest) = self.manifest else { return };
+        self.report.expected += 1;
+        if let Err(what) = manifest.check(again.name, again.found.offset, seen) {
+            self.find(Kind::Wrong, again, what);
+        }
+    }
+
+    /// A damaged range: one record in quarantine with its bytes, one event.
+    fn damage(&mut self, source: &Source<'_>, damage: Damage) {
+        self.report.counts.damaged += 1;
+        let range = usize::try_from(damage.offset)
+            .ok()
+            .zip(usize::try_from(damage.offset + damage.length).ok());
+        let bytes = range.and_then(|(start, end)| source.bytes.get(start..end));
+        let content = Content::plain(bytes.unwrap_or_default());
+        let place = format!("{}, offset {}", String::from_utf8_lossy(source.name), damage.offset);
+        let records = self.claim_records(source.name, damage.offset);
+        let id = crate::mail::envelope::QueueId::Place { tag: source.tag, offset: damage.offset };
+        let key = envelope::key(&Envelope::new(id), content, &mut self.scratch);
+        let events = self.claim_events(key);
+        match records.as_slice() {
+            [] => self.report.find(Kind::Lost, place.as_str(), "the damaged range is in no stream"),
+            [index] => {
+                let held = self.books.records.get(*index).is_some_and(|record| {
+                    record.stream == Stream::Quarantine && record.holds(content, content.checksum())
+                });
+                if !held {
+                    let what = "the damaged range is not in quarantine as it is in the queue";
+                    self.report.find(Kind::Wrong, place.as_str(), what);
+                }
+            }
+            _ => {
+                self.report.find(Kind::Doubled, place.as_str(), "the damaged range is there twice");
+            }
+        }
+        self.one_set_aside(&place, &events, Stream::Quarantine);
+        if let Some(manifest) = self.manifest {
+            self.report.expected += 1;
+            if let Err(what) = manifest.check_damage(source.name, damage.offset, damage.length) {
+                self.report.find(Kind::Wrong, place, what);
+            }
+        }
+    }
+}
+
+/// Counts an outcome, and gives the stream and the number that it has in records.
+fn outcome_of(word: &str, counts: &mut Counts) -> Option<(Option<Stream>, u8)> {
+    let (counter, stream, number) = match word {
+        "delivered" => (&mut counts.delivered, Some(Stream::Accepted), 1),
+        "relayed" => (&mut counts.relayed, Some(Stream::Accepted), 2),
+        "deferred" => (&mut counts.deferred, Some(Stream::Deferred), 3),
+        "failed" => (&mut counts.failed, Some(Stream::Ndr), 4),
+        "dead-letter" => (&mut counts.dead_letter, Some(Stream::DeadLetter), 5),
+        "expanded" => (&mut counts.expanded, None, 0),
+        "duplicate" => (&mut counts.duplicate, None, 0),
+        _ => return None,
+    };
+    *counter += 1;
+    Some((stream, number))
+}
+
+/// True where an event names this address. An event that was made from numbers alone names none.
+fn same_text(scratch: &mut Vec<u8>, event: &Event<'_>, address: &[u8]) -> bool {
+    let Some(text) = event.recipient else { return true };
+    scratch.clear();
+    scratch.push(b'"');
+    json::write_text(scratch, address);
+    scratch.push(b'"');
+    text.get().as_bytes() == scratch.as_slice()
+}
+
+/// What of an envelope goes through a run unchanged.
+fn same_envelope(queued: &Envelope<'_>, written: &Envelope<'_>, hop: Option<&[u8]>) -> bool {
+    let id = |envelope: &Envelope<'_>| {
+        let mut out = Vec::new();
+        envelope.queue_id.write(&mut out);
+        out
+    };
+    let hops = queued.hops.iter().copied().chain(hop);
+    id(queued) == id(written)
+        && queued.arrival == written.arrival
+        && queued.priority == written.priority
+        && queued.envid == written.envid
+        && queued.ret == written.ret
+        && queued.body == written.body
+        && hops.eq(written.hops.iter().copied())
+}
+
+/// Each recipient of a record comes from one of the message: with its parameters, and its address
+/// unless it was expanded. Only members of a list leave with another reverse-path.
+fn same_recipients(
+    again: &Again<'_, '_>,
+    record: &super::books::Record<'_>,
+    recipients: &[Recipient<'_>],
+    envelope: &Envelope<'_>,
+) -> bool {
+    let mut expanded = true;
+    let same = record.recipients.iter().zip(recipients).all(|(note, recipient)| {
+        let Some(ordinal) = note.ordinal else {
+            expanded = false;
+            return again.recipients.is_empty();
+        };
+        again.recipients.get(ordinal as usize).is_some_and(|queued| {
+            expanded &= queued.forward_path != recipient.forward_path;
+            queued.notify == recipient.notify && queued.orcpt == recipient.orcpt
+        })
+    });
+    same && (expanded || envelope.reverse_path == again.envelope.reverse_path)
+}
+
+impl Visit for Auditor<'_, '_> {
+    type Error = QueueError;
+
+    fn batch<'a>(&mut self, source: Source<'a>, mut frames: Frames<'a>) -> Result<(), QueueError> {
+        let mut recipients = Vec::new();
+        while let Some(framed) = frames.next() {
+            match framed {
+                Framed::Message(found) => {
+                    let checksum = frames.content_checksum();
+                    self.message(&source, found, checksum, &mut recipients);
+                }
+                Framed::Damage(damage) => self.damage(&source, damage),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,263 @@
+//! `inqueue run`: processes queues into a folder of streams, or goes on where a run was left.
+//!
+//! Here: the options, the signals, progress and the summary. Not here: any of the work. The clock
+//! of the machine and its name are asked here, once; everything behind takes them as values.
+
+use crate::options::{Recipients, size};
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use inqueue::decide::{Policy, Remote};
+use inqueue::directory::Directory;
+use inqueue::engine::{self, Progress, Request, Run, Settings, Summary};
+use inqueue::limits;
+use inqueue::mail::address::Mailbox;
+use inqueue::mail::date::Time;
+use inqueue::queue::Queue;
+use inqueue::spool::{Counts, Sync};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Processes queues; run it again after a crash, and it goes on.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// Queues: a path, or FORMAT:PATH with segment, mbox (mboxrd, mboxo, mboxcl, mboxcl2), maildir
+    /// or eml
+    #[arg(required = true, value_name = "QUEUE")]
+    queues: Vec<String>,
+    /// File of known addresses (docs/directory.md)
+    #[arg(long, value_name = "FILE")]
+    directory: PathBuf,
+    /// Folder of the run: made if it isn't there; where it holds this run, the run goes on
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// Workers; as many as processors when not given
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=limits::WORKERS_MAX as i64))]
+    workers: Option<u16>,
+    /// Bytes of the queue in one part, as 65536, 64K, 32M; about 1/64 of the queue when not given
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    part_size: Option<u64>,
+    /// The clock, RFC 3339: for runs that can be repeated to the byte
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    now: Option<Time>,
+    /// Name of this system in reports and traces
+    #[arg(long, value_name = "NAME", value_parser = hostname)]
+    hostname: Option<String>,
+    /// When what is written must be on the disk
+    #[arg(long, value_enum, default_value_t = SyncArg::Commit)]
+    sync: SyncArg,
+    /// Mail for domains that the directory doesn't name
+    #[arg(long, value_enum, default_value_t = RemoteArg::Relay)]
+    remote: RemoteArg,
+    /// Hops after which a message is taken to go round in a loop
+    #[arg(long, value_name = "N", default_value_t = limits::HOPS_MAX)]
+    hops: u32,
+    /// How long transient failures are tried again for, from the arrival, as 5d, 36h, 90m
+    #[arg(long, value_name = "TIME", default_value = "5d", value_parser = lifetime)]
+    lifetime: i64,
+    #[command(flatten)]
+    recipients: Recipients,
+    /// Says nothing but errors
+    #[arg(long, short)]
+    quiet: bool,
+    /// Says what was done as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SyncArg {
+    /// Before a part counts as done
+    Commit,
+    /// At the end of the run
+    End,
+    /// When the system likes
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RemoteArg {
+    /// Is relayed
+    Relay,
+    /// Has failed (5.1.2)
+    Fail,
+}
+
+fn time(text: &str) -> Result<Time, String> {
+    Time::parse_rfc3339(text.as_bytes())
+        .ok_or_else(|| "not a time of RFC 3339, as 2026-01-02T03:04:05Z".to_owned())
+}
+
+fn hostname(text: &str) -> Result<String, String> {
+    let path = format!("postmaster@{text}");
+    match Mailbox::parse(path.as_bytes()) {
+        Ok(mailbox) if mailbox.domain == text.as_bytes() && text.is_ascii() => Ok(text.to_owned()),
+        _ => Err("not a domain, as mail.example.org".to_owned()),
+    }
+}
+
+fn lifetime(text: &str) -> Result<i64, String> {
+    let unit_s = match text.bytes().last() {
+        Some(b'd') => 86_400,
+        Some(b'h') => 3_600,
+        Some(b'm') => 60,
+        _ => 1,
+    };
+    let digits = text.trim_end_matches(['d', 'h', 'm']);
+    let number: u32 = digits.parse().map_err(|_| "not a time, as 5d, 36h, 90m, 300".to_owned())?;
+    Ok(i64::from(number) * unit_s)
+}
+
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // A second signal ends at once: what is committed is safe all the same.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let queues = args.queues.iter().map(|spec| Queue::open(spec)).collect::<Result<Vec<_>, _>>()?;
+    let directory = Directory::load(&args.directory)?;
+    let mut run = Run::begin(&args.out, request(args, queues)?, &directory)?;
+    let bar = bar(args, &run);
+    let workers = args
+        .workers
+        .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let settings = Settings {
+        workers,
+        sync: match args.sync {
+            SyncArg::Commit => Sync::Commit,
+            SyncArg::End => Sync::End,
+            SyncArg::Never => Sync::Never,
+        },
+        stop: &stop,
+    };
+    let summary = engine::run(&mut run, &directory, settings, &mut |progress: &Progress| {
+        bar.set_position(progress.bytes);
+        bar.set_message(format!("{} messages", progress.counts.messages));
+    })?;
+    bar.finish_and_clear();
+    let seconds = started.elapsed().as_secs_f64();
+    if args.json {
+        print_json(args, &run, &summary)?;
+    } else if !args.quiet {
+        print_table(&args.out, &run, &summary, seconds)?;
+    }
+    end(args, &summary)
+}
+
+fn request(args: &RunArgs, queues: Vec<Queue>) -> anyhow::Result<Request> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks for the time")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Ok(Request {
+        queues,
+        directory: args.directory.clone(),
+        now: args.now,
+        clock: Time::from_s(i64::try_from(now.as_secs())?),
+        hostname: args.hostname.clone(),
+        own_hostname: hostname(&own).unwrap_or_else(|_| "localhost".to_owned()),
+        part_bytes: args.part_size,
+        policy: Policy {
+            remote: match args.remote {
+                RemoteArg::Relay => Remote::Relay,
+                RemoteArg::Fail => Remote::Fail,
+            },
+            hops_max: args.hops,
+            lifetime_s: args.lifetime,
+        },
+        recipients: args.recipients.order(),
+    })
+}
+
+/// Progress with rate and time left, on a terminal.
+fn bar(args: &RunArgs, run: &Run) -> ProgressBar {
+    let bar = ProgressBar::new(run.total_bytes());
+    if args.quiet || args.json || !io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let template =
+        "{bar:30} {percent:>3}%  {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {msg}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// Says what is left and why, and gives the exit code.
+fn end(args: &RunArgs, summary: &Summary) -> anyhow::Result<ExitCode> {
+    for error in &summary.errors {
+        // Where standard error is gone there is nobody to tell.
+        let _ = writeln!(io::stderr(), "inqueue: {error}");
+    }
+    if !summary.finished {
+        let out = args.out.display();
+        let (done, all) = (summary.parts_committed, summary.parts);
+        bail!("stopped with {done} of {all} parts committed in {out} (run it again to go on)");
+    }
+    let counts = &summary.counts;
+    let set_aside = counts.quarantined + counts.damaged + counts.faults > 0;
+    Ok(if set_aside { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+fn print_json(args: &RunArgs, run: &Run, summary: &Summary) -> anyhow::Result<()> {
+    let object = serde_json::json!({
+        "run": args.out,
+        "finished": summary.finished,
+        "parts": summary.parts,
+        "parts_committed": summary.parts_committed,
+        "parts_resumed": run.parts_done(),
+        "workers_lost": summary.workers_lost,
+        "counts": summary.counts,
+        "errors": summary.errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    });
+    writeln!(io::stdout().lock(), "{object}")?;
+    Ok(())
+}
+
+fn print_table(out: &Path, run: &Run, summary: &Summary, seconds: f64) -> io::Result<()> {
+    let counts = &summary.counts;
+    let mut to = BufWriter::new(io::stdout().lock());
+    if run.parts_done() > 0 {
+        let (before, all) = (run.parts_done(), summary.parts);
+        writeln!(to, "went on: {before} of {all} parts were committed before")?;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = run.total_bytes() as f64 / 1e6 / seconds.max(1e-9);
+    let (messages, bytes) = (counts.messages, counts.content_bytes);
+    write!(to, "{messages} messages, {bytes} bytes of content, in {seconds:.2} s")?;
+    writeln!(to, " ({rate:.0} MB/s of queue)\n")?;
+    for (what, count, stream) in rows(counts) {
+        write!(to, "{what:<34}{count:>12}")?;
+        match stream {
+            Some(stream) => writeln!(to, "  {}", out.join(stream).display())?,
+            None => writeln!(to)?,
+        }
+    }
+    if summary.finished {
+        let out = out.display();
+        writeln!(to, "\nProve it: inqueue audit {out}\nLook into it: inqueue inspect {out}/ndr")?;
+    }
+    to.flush()
+}
+
+/// What is said in the table: recipients by outcome, reports, and what was set aside.
+fn rows(counts: &Counts) -> [(&'static str, u64, Option<&'static str>); 10] {
+    [
+        ("recipients delivered", counts.delivered, Some("accepted")),
+        ("recipients relayed", counts.relayed, Some("accepted")),
+        ("recipients expanded", counts.expanded, None),
+        ("recipients served already", counts.duplicate, None),
+        ("recipients deferred", counts.deferred, Some("deferred")),
+        ("recipients failed, and reported", counts.failed, Some("ndr")),
+        ("reports made", counts.reports, Some("ndr")),
+        ("recipients in dead letters", counts.dead_letter, Some("dead-letter")),
+        ("messages quarantined by a fault", counts.quarantined, Some("quarantine")),
+        ("damaged ranges quarantined", counts.damaged, Some("quarantine")),
+    ]
+}

@@ -1,0 +1,182 @@
+//! A run is begun, or opened to go on.
+//!
+//! A new run: the queue is cut into parts, and the plan is written down for good. An old one: what
+//! is asked for now must be what the plan says; options that aren't given are taken from it. Not
+//! here: the command line. Invariant: nothing is written into a folder before it is sure that the
+//! run can begin.
+
+use super::EngineError;
+use crate::decide::Policy;
+use crate::directory::Directory;
+use crate::limits;
+use crate::mail::date::Time;
+use crate::queue::Queue;
+use crate::queue::envelope::RecipientOrder;
+use crate::spool::commits::{Commit, Log};
+use crate::spool::folder::{self, RunFolder};
+use crate::spool::plan::{self, Options, Plan, PlannedDirectory, PlannedPart, PlannedQueue};
+use std::path::{Path, PathBuf};
+
+/// What a run is asked to do.
+#[derive(Debug)]
+pub struct Request {
+    /// The queues, in order.
+    pub queues: Vec<Queue>,
+    /// The directory's file.
+    pub directory: PathBuf,
+    /// The clock; that of the plan where a run goes on and none is given.
+    pub now: Option<Time>,
+    /// The clock that a new run gets where none is given.
+    pub clock: Time,
+    /// Name of this system. As with the clock.
+    pub hostname: Option<String>,
+    /// The name that a new run gets where none is given.
+    pub own_hostname: String,
+    /// Bytes of a part. As with the clock; a new run chooses by the size of the queue.
+    pub part_bytes: Option<u64>,
+    /// What decides about messages.
+    pub policy: Policy,
+    /// Where forward-paths come from.
+    pub recipients: RecipientOrder,
+}
+
+/// A run, begun or opened: what is left of it can be done.
+#[derive(Debug)]
+pub struct Run {
+    pub(super) folder: RunFolder,
+    pub(super) log: Log,
+    pub(super) plan: Plan,
+    pub(super) queues: Vec<Queue>,
+    pub(super) done: Vec<Commit>,
+}
+
+impl Run {
+    /// Begins a run in a folder that doesn't exist or is empty; goes on where the folder holds a
+    /// run.
+    ///
+    /// # Errors The folder is something else or in use, what is asked for isn't what its plan says,
+    /// or the queue can't be read.
+    pub fn begin(out: &Path, request: Request, directory: &Directory) -> Result<Self, EngineError> {
+        if request.queues.is_empty() {
+            return Err(EngineError::NoQueue);
+        }
+        if folder::is_run(out) {
+            return Self::go_on(out, &request, directory);
+        }
+        let (mut plan, lists) = request.plan(None, directory)?;
+        plan.parts = parts(&request.queues, plan.options.part_bytes)?;
+        let folder = RunFolder::create(out, &plan, &lists)?;
+        let log = Log::open(out, 0)?;
+        Ok(Self { folder, log, plan, queues: request.queues, done: Vec::new() })
+    }
+
+    fn go_on(out: &Path, request: &Request, directory: &Directory) -> Result<Self, EngineError> {
+        let planned = folder::read_plan(out)?;
+        let (given, _) = request.plan(Some(&planned.plan.options), directory)?;
+        let differences = planned.plan.differences(&given);
+        if !differences.is_empty() {
+            return Err(EngineError::Differs { path: out.to_owned(), differences });
+        }
+        let (folder, log, done) = RunFolder::open(out, &planned.plan)?;
+        Ok(Self { folder, log, plan: planned.plan, queues: planned.queues, done })
+    }
+
+    /// What it means to do.
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Parts that were committed by processes before this one.
+    pub const fn parts_done(&self) -> usize {
+        self.done.len()
+    }
+
+    /// All bytes of its queues.
+    pub fn total_bytes(&self) -> u64 {
+        self.plan.queues.iter().map(|queue| queue.bytes).sum()
+    }
+}
+
+/// Lists of small files, by queue.
+type Lists = Vec<Option<Vec<u8>>>;
+
+impl Request {
+    /// The plan, but for its parts; what isn't given is as it was before.
+    fn plan(
+        &self,
+        before: Option<&Options>,
+        directory: &Directory,
+    ) -> Result<(Plan, Lists), EngineError> {
+        let mut queues = Vec::new();
+        let mut lists = Vec::new();
+        for queue in &self.queues {
+            let (planned, list) = PlannedQueue::of(queue)?;
+            queues.push(planned);
+            lists.push(list);
+        }
+        let total = queues.iter().map(|queue| queue.bytes).sum();
+        let now = match (self.now, before) {
+            (Some(now), _) => text(now),
+            (None, Some(before)) => before.now.clone(),
+            (None, None) => text(self.clock),
+        };
+        let own = || self.own_hostname.clone();
+        let hostname = self.hostname.clone().or_else(|| before.map(|b| b.hostname.clone()));
+        let part_bytes = self.part_bytes.or_else(|| before.map(|b| b.part_bytes));
+        let options = Options {
+            now,
+            hostname: hostname.unwrap_or_else(own),
+            part_bytes: part_bytes.unwrap_or_else(|| part_bytes_for(total)),
+            policy: self.policy,
+            recipients: self.recipients,
+        };
+        let checksum = directory.checksum();
+        let directory = PlannedDirectory { path: self.directory.clone(), checksum };
+        let version = plan::VERSION;
+        Ok((Plan { version, queues, directory, options, parts: Vec::new() }, lists))
+    }
+}
+
+fn text(time: Time) -> String {
+    let mut out = Vec::new();
+    Time::from_s(time.as_s()).write_rfc3339(&mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Size of a part for a queue of this size: about 1/64 of it.
+fn part_bytes_for(total: u64) -> u64 {
+    let aim = total.div_ceil(limits::PARTS_AIM).next_power_of_two();
+    aim.clamp(limits::PART_BYTES_MIN, limits::PART_BYTES_MAX)
+}
+
+fn parts(queues: &[Queue], part_bytes: u64) -> Result<Vec<PlannedPart>, EngineError> {
+    let total: u64 = queues.iter().map(Queue::total_bytes).sum();
+    if part_bytes == 0 || total / part_bytes > limits::PARTS_MAX {
+        return Err(EngineError::PartsTooSmall { part_bytes });
+    }
+    let mut parts = Vec::new();
+    for (index, queue) in queues.iter().enumerate() {
+        for span in queue.cut(part_bytes)? {
+            parts.push(PlannedPart { queue: index, span });
+        }
+    }
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_about_a_64th_of_the_queue_within_bounds() {
+        for (total, part) in [
+            (0, 8 << 20),
+            (512 << 20, 8 << 20),
+            (1 << 30, 16 << 20),
+            ((1 << 30) + 1, 32 << 20),
+            (10 << 30, 64 << 20),
+        ] {
+            assert_eq!(part_bytes_for(total), part, "{total}");
+        }
+    }
+}

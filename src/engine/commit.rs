@@ -1,0 +1,66 @@
+//! Group commit: files of finished parts are synced, then their lines are appended to the commit
+//! log, and it is synced.
+//!
+//! Runs beside the workers, and takes whatever is finished at once: the more waits, the cheaper
+//! each. Not here: what a part is. Invariant: a part's line is written only after all its files,
+//! and their names, are on the disk. The first error ends it: nothing that comes after could be
+//! relied on.
+
+use super::{EngineError, Finished, Told};
+use crate::limits;
+use crate::spool::commits::{Commit, Log};
+use crate::spool::folder::RunFolder;
+use crate::spool::{SpoolError, Stream, Sync};
+use crossbeam_channel::{Receiver, Sender};
+
+/// Commits what comes, until nobody can hand in any more.
+pub(super) fn commit(
+    folder: &RunFolder,
+    log: &mut Log,
+    sync: Sync,
+    finished: &Receiver<Finished>,
+    tell: &Sender<Told>,
+) -> Result<(), EngineError> {
+    while let Ok(first) = finished.recv() {
+        let mut group = vec![first];
+        while group.len() < limits::PARTS_UNCOMMITTED_MAX {
+            let Ok(next) = finished.try_recv() else { break };
+            group.push(next);
+        }
+        if sync == Sync::Commit {
+            sync_files(folder, &group)?;
+        }
+        let commits: Vec<Commit> = group.iter().map(line).collect();
+        log.append(&commits, sync == Sync::Commit).map_err(|source| {
+            let path = folder.path().join(crate::spool::commits::NAME);
+            SpoolError::Write { path, source }
+        })?;
+        for Commit { part, counts, .. } in commits {
+            // Nobody listens only where the run is over.
+            let _ = tell.send(Told::Committed(part, counts));
+        }
+    }
+    Ok(())
+}
+
+fn sync_files(folder: &RunFolder, group: &[Finished]) -> Result<(), EngineError> {
+    for finished in group {
+        for stream in Stream::ALL {
+            if let Some((file, _)) = finished.written.files.get(stream) {
+                file.sync_data().map_err(|source| {
+                    let path = folder.part_path(stream, finished.written.number);
+                    SpoolError::Write { path, source }
+                })?;
+            }
+        }
+    }
+    Ok(folder.sync_names()?)
+}
+
+fn line(finished: &Finished) -> Commit {
+    Commit {
+        part: finished.written.number,
+        counts: finished.counts,
+        files: finished.written.files.map(|_, file| file.as_ref().map(|(_, sealed)| *sealed)),
+    }
+}

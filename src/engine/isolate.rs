@@ -1,0 +1,137 @@
+//! Runs one message's computation so that a panic costs that message and nothing else. The one
+//! `catch_unwind`.
+//!
+//! Not here: rolling back, quarantine, retry. The closure must only compute and append to buffers
+//! that are taken back on a fault. The panic's text and place are kept by a hook, which is silent
+//! while a message is in hand and leaves all other panics to the hook that was there before. An
+//! abort, a stack overflow or a signal isn't caught here: no code in the process can.
+
+use crate::limits;
+use std::cell::{Cell, RefCell};
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::Once;
+
+/// What struck a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The stage it was in.
+    pub stage: Stage,
+    /// The panic's text, cut at its limit.
+    pub text: String,
+    /// File and line of the panic.
+    pub place: String,
+}
+
+/// A stage of a message's walk that is fenced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Header fields and envelope are read.
+    Parse,
+    /// Its fate is decided.
+    Decide,
+    /// Its records are rendered.
+    Render,
+    /// A report about it is rendered.
+    Ndr,
+    /// An event about it is rendered.
+    Event,
+}
+
+impl Stage {
+    /// Its name, in events.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Parse => "parse",
+            Self::Decide => "decide",
+            Self::Render => "render",
+            Self::Ndr => "ndr",
+            Self::Event => "event",
+        }
+    }
+}
+
+thread_local! {
+    static FENCED: Cell<bool> = const { Cell::new(false) };
+    static LAST: RefCell<(String, String)> = const { RefCell::new((String::new(), String::new())) };
+}
+
+/// Installs the hook, once in a process.
+pub fn install_hook() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| if FENCED.get() { note(info) } else { before(info) }));
+    });
+}
+
+/// Notes what is known of a panic. No backtrace is taken: it would cost a thousand times the rest.
+fn note(info: &PanicHookInfo<'_>) {
+    let mut text = info.payload_as_str().unwrap_or("(no text)").to_owned();
+    if text.len() > limits::FAULT_TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(limits::FAULT_TEXT_BYTES_MAX));
+    }
+    let place =
+        info.location().map_or_else(String::new, |at| format!("{}:{}", at.file(), at.line()));
+    LAST.set((text, place));
+}
+
+/// Runs a stage; what panics in it becomes a fault. `stage` may be moved on while it runs.
+///
+/// # Errors
+/// The panic, as a fault.
+pub fn isolate<R>(stage: &Cell<Stage>, run: impl FnOnce() -> R) -> Result<R, Fault> {
+    let outer = FENCED.replace(true);
+    // What the closure leaves half done is taken back by the caller, from marks.
+    let result = panic::catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        let (text, place) = LAST.take();
+        // Dropping what was thrown is foreign code too: what that throws is leaked.
+        if let Err(thrown) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(thrown);
+        }
+        Fault { stage: stage.get(), text, place }
+    });
+    FENCED.set(outer);
+    result
+}
+
+/// Panics at the stage that a message's marker names. Nothing, in a program that users get.
+pub(super) fn inject(marker: Option<&[u8]>, stage: Stage) {
+    let strikes = cfg!(feature = "fault-injection") && marker == Some(stage.name().as_bytes());
+    assert!(!strikes, "injected fault in {}", stage.name());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_a_fault_with_its_text_and_place() {
+        install_hook();
+        let stage = Cell::new(Stage::Parse);
+        assert_eq!(isolate(&stage, || 7), Ok(7));
+        let fault = isolate(&stage, || -> u8 {
+            stage.set(Stage::Decide);
+            panic!("at {}", "x".repeat(5000))
+        });
+        let fault = fault.unwrap_err();
+        assert_eq!(fault.stage, Stage::Decide);
+        assert!(fault.text.starts_with("at xxx"));
+        assert_eq!(fault.text.len(), limits::FAULT_TEXT_BYTES_MAX);
+        assert!(fault.place.contains("isolate.rs:"));
+        assert!(!FENCED.get());
+    }
+
+    #[test]
+    fn payloads_of_any_kind_and_those_that_panic_when_dropped_are_faults() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("dropped");
+            }
+        }
+        install_hook();
+        let stage = Cell::new(Stage::Render);
+        let fault = isolate(&stage, || panic::panic_any(Bomb)).unwrap_err();
+        assert_eq!(fault.text, "(no text)");
+    }
+}

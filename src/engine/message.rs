@@ -1,0 +1,426 @@
+//! The walk of one message: parse, decide, its reports, its records, its events; and what is done
+//! when a step fails.
+//!
+//! A worker is a visitor of its part: it gets messages and damage in queue order, and appends to
+//! the part's buffers. Steps run inside `isolate`: a fault in parse, decide or render takes the
+//! buffers back and quarantines the message byte for byte; one in a report turns what it would have
+//! reported into dead letters; one in an event leaves an event made from numbers alone. Not here:
+//! which part, writing, committing. Invariant: after each message its marks hold, and each of its
+//! recipients has one outcome.
+
+use super::isolate::{Fault, Stage, inject, isolate};
+use super::{Context, EngineError};
+use crate::decide::{Case, NoReport, Outcome, Verdict};
+use crate::event::json::{self, Subject};
+use crate::limits;
+use crate::mail::content::Content;
+use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::header::HeaderFacts;
+use crate::ndr;
+use crate::queue::segment::write::Payload;
+use crate::queue::{Damage, DamageKind, Found, Framed, Frames, Source, Visit, envelope};
+use crate::spool::Counts;
+use crate::spool::Stream;
+use crate::spool::part::{Mark, Part};
+use crate::spool::record::{self, Judged, Known, Origin, Report};
+use smallvec::SmallVec;
+use std::cell::Cell;
+
+/// What a worker has in hand: one part's buffers, and memory that is used again from message to
+/// message.
+#[derive(Debug)]
+pub(super) struct Walk<'r> {
+    context: &'r Context<'r>,
+    pub(super) part: Part,
+    pub(super) counts: Counts,
+    /// How often the part was tried before.
+    pub(super) tries: u32,
+    memory: Memory<'static>,
+    scratch: Scratch,
+}
+
+/// Lists that borrow from the queue while a batch is in hand.
+#[derive(Debug, Default)]
+struct Memory<'a> {
+    recipients: Vec<Recipient<'a>>,
+    verdict: Verdict<'a>,
+}
+
+impl Memory<'_> {
+    /// The same memory, empty, for another batch.
+    fn recycle<'b>(mut self) -> Memory<'b> {
+        self.recipients.clear();
+        Memory {
+            // Collecting an emptied vector into one of the same layout keeps its memory.
+            recipients: self.recipients.into_iter().map_while(|_| None).collect(),
+            verdict: self.verdict.recycle(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Scratch {
+    key: Vec<u8>,
+    report: Vec<u8>,
+}
+
+/// A message in hand, and what is known of it so far.
+#[derive(Debug)]
+struct InHand<'a> {
+    envelope: Envelope<'a>,
+    origin: Origin<'a>,
+    payload: Payload<'a>,
+    key: u64,
+    /// Marker of an injected fault.
+    marker: Option<&'a [u8]>,
+    /// Faults that struck it: at most one a stage is told.
+    faults: SmallVec<[Fault; 2]>,
+}
+
+/// A report that was made: whom it went to, and how many recipients it names.
+type Made<'a> = SmallVec<[(&'a [u8], u32); 2]>;
+
+impl<'r> Walk<'r> {
+    pub(super) fn new(context: &'r Context<'r>) -> Self {
+        Self {
+            context,
+            part: Part::default(),
+            counts: Counts::default(),
+            tries: 0,
+            memory: Memory::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    fn message<'a>(
+        &mut self,
+        source: &Source<'a>,
+        found: Found<'a>,
+        checksum: Option<u32>,
+        memory: &mut Memory<'a>,
+    ) -> Result<(), EngineError>
+    where
+        'r: 'a,
+    {
+        let content = found.content;
+        let origin = origin(source, &found);
+        let checksum = checksum.unwrap_or_else(|| content.checksum());
+        let payload = Payload { content, len: content.len(), checksum };
+        let mark = self.part.mark();
+        let mut hand = InHand {
+            envelope: Envelope::new(envelope::queue_id(source, &found)),
+            origin,
+            payload,
+            key: 0,
+            marker: None,
+            faults: SmallVec::new(),
+        };
+        hand.key = envelope::key(&hand.envelope, content, &mut self.scratch.key);
+        let stage = Cell::new(Stage::Parse);
+        match isolate(&stage, || self.judge(source, &found, &mut hand, memory, &stage)) {
+            Ok(true) => {}
+            Ok(false) => {
+                let kind = DamageKind::Envelope;
+                let damage = Damage { offset: found.offset, length: found.length, kind };
+                return self.damage(source, origin, damage);
+            }
+            Err(fault) => return self.quarantine(source, &found, hand, fault, &mark, memory),
+        }
+        self.inject_death(hand.marker);
+        let made = self.reports(&mut hand, memory);
+        stage.set(Stage::Render);
+        let rendered = isolate(&stage, || {
+            inject(hand.marker, Stage::Render);
+            hand.judged(memory).append(&mut self.part, self.context.hostname);
+        });
+        if let Err(fault) = rendered {
+            return self.quarantine(source, &found, hand, fault, &mark, memory);
+        }
+        self.events(&mut hand, memory, &made);
+        for disposition in &memory.verdict.dispositions {
+            self.counts.count(disposition.outcome);
+        }
+        self.counts.messages += 1;
+        self.counts.content_bytes += payload.len;
+        self.counts.reports += made.len() as u64;
+        self.counts.faults += hand.faults.len() as u64;
+        Ok(self.part.settle(self.context.folder, content)?)
+    }
+
+    /// Parse and decide. False where the envelope can't be read.
+    fn judge<'a>(
+        &mut self,
+        source: &Source<'a>,
+        found: &Found<'a>,
+        hand: &mut InHand<'a>,
+        memory: &mut Memory<'a>,
+        stage: &Cell<Stage>,
+    ) -> bool
+    where
+        'r: 'a,
+    {
+        memory.recipients.clear();
+        let raw = found.content.raw();
+        let head = raw.get(..raw.len().min(limits::HEADER_BYTES_MAX)).unwrap_or_default();
+        let facts = HeaderFacts::read(head);
+        hand.marker = facts.fault;
+        inject(hand.marker, Stage::Parse);
+        let order = self.context.recipients;
+        let read = envelope::read(source, found, &facts, order, &mut memory.recipients);
+        let Some(envelope) = read else { return false };
+        hand.envelope = envelope;
+        hand.key = envelope::key(&hand.envelope, found.content, &mut self.scratch.key);
+        stage.set(Stage::Decide);
+        inject(hand.marker, Stage::Decide);
+        let case = Case {
+            envelope: &hand.envelope,
+            recipients: &memory.recipients,
+            header_hops: facts.hops,
+            is_report: facts.is_report,
+        };
+        self.context.judge.decide(case, &mut memory.verdict);
+        true
+    }
+
+    /// Makes the reports that are due. What a fault keeps from being reported becomes a dead
+    /// letter.
+    fn reports<'a>(&mut self, hand: &mut InHand<'a>, memory: &mut Memory<'a>) -> Made<'a> {
+        let addressees: SmallVec<[&'a [u8]; 4]> =
+            ndr::addressees(&memory.verdict.dispositions).collect();
+        let mut made = Made::new();
+        for (index, to) in (0..).zip(addressees) {
+            let mark = self.part.mark();
+            let stage = Cell::new(Stage::Ndr);
+            let rendered = isolate(&stage, || {
+                inject(hand.marker, Stage::Ndr);
+                self.report(hand, memory, to, index);
+            });
+            if let Err(fault) = rendered {
+                self.part.roll_back_stream(Stream::Ndr, &mark);
+                for disposition in &mut memory.verdict.dispositions {
+                    if disposition.outcome == Outcome::Failed && disposition.report_to == to {
+                        disposition.outcome = Outcome::DeadLetter(NoReport::ReportFault);
+                    }
+                }
+                hand.faults.push(fault);
+            } else {
+                let failed = ndr::reported(&memory.verdict.dispositions, to).count();
+                made.push((to, u32::try_from(failed).unwrap_or(u32::MAX)));
+            }
+        }
+        made
+    }
+
+    fn report<'a>(&mut self, hand: &InHand<'a>, memory: &Memory<'a>, to: &'a [u8], index: u32) {
+        let now = self.context.judge.now;
+        let verdict = &memory.verdict;
+        let returned = ndr::Returned {
+            envelope: &hand.envelope,
+            recipients: &memory.recipients,
+            content: hand.payload.content,
+            key: hand.key,
+            attempts: verdict.attempts,
+        };
+        let by = ndr::Context { hostname: self.context.hostname, now };
+        let report = &mut self.scratch.report;
+        report.clear();
+        ndr::render(report, &by, &returned, to, &verdict.dispositions);
+        let report = Report { key: hand.key, index, now, content: report };
+        hand.judged(memory).append_report(&mut self.part, to, &report);
+    }
+
+    /// Appends the events of a message that was judged.
+    fn events<'a>(&mut self, hand: &mut InHand<'a>, memory: &Memory<'a>, made: &Made<'a>) {
+        let verdict = &memory.verdict;
+        let stage = Cell::new(Stage::Event);
+        let mark = self.part.mark();
+        let subject = hand.subject(verdict.attempts, self.context);
+        let part = &mut self.part;
+        let together = isolate(&stage, || {
+            part.events(|out| {
+                for (index, disposition) in (0..).zip(&verdict.dispositions) {
+                    inject(hand.marker, Stage::Event);
+                    json::disposition(out, &subject, index, disposition);
+                }
+            });
+        });
+        if let Err(fault) = together {
+            // One by one, then: the ones that can't be told in full are told in numbers.
+            part.roll_back_stream(Stream::Events, &mark);
+            for (index, disposition) in (0..).zip(&verdict.dispositions) {
+                let mark = part.mark();
+                let alone = isolate(&stage, || {
+                    inject(hand.marker, Stage::Event);
+                    part.events(|out| json::disposition(out, &subject, index, disposition));
+                });
+                if alone.is_err() {
+                    part.roll_back_stream(Stream::Events, &mark);
+                    part.events(|out| json::minimal(out, &subject, index, disposition));
+                }
+            }
+            hand.faults.push(fault);
+        }
+        let subject = hand.subject(verdict.attempts, self.context);
+        let set_aside = verdict.dispositions.iter().find_map(|d| match d.outcome {
+            Outcome::DeadLetter(reason) => Some(reason),
+            _ => None,
+        });
+        self.tell(|out| {
+            for (index, (to, failed)) in (0..).zip(made) {
+                json::report(out, &subject, index, to, *failed);
+            }
+            if let Some(reason) = set_aside {
+                json::set_aside(out, &subject, Stream::DeadLetter.name(), reason.text().as_bytes());
+            }
+            for (index, fault) in (0..).zip(&hand.faults) {
+                json::fault(out, &subject, index, fault.stage.name(), &fault.text, &fault.place);
+            }
+        });
+    }
+
+    /// Appends events about a message as a whole; none of them, where that fails.
+    fn tell(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mark = self.part.mark();
+        let part = &mut self.part;
+        if isolate(&Cell::new(Stage::Event), || part.events(write)).is_err() {
+            self.part.roll_back_stream(Stream::Events, &mark);
+        }
+    }
+
+    /// Takes everything of a message back, and puts it into quarantine as it was queued.
+    fn quarantine<'a>(
+        &mut self,
+        source: &Source<'a>,
+        found: &Found<'a>,
+        mut hand: InHand<'a>,
+        fault: Fault,
+        mark: &Mark,
+        memory: &Memory<'a>,
+    ) -> Result<(), EngineError> {
+        self.part.roll_back(mark);
+        let reason = format!("fault in {}: {} ({})", fault.stage.name(), fault.text, fault.place);
+        let known = if source.format == crate::queue::Format::Segment {
+            Known::Verbatim(found.head)
+        } else if fault.stage == Stage::Parse {
+            Known::Name(hand.envelope.queue_id)
+        } else {
+            Known::Envelope(&hand.envelope, &memory.recipients)
+        };
+        let reason = reason.as_bytes();
+        record::append_quarantine(&mut self.part, known, hand.origin, &hand.payload, reason);
+        hand.faults.push(fault);
+        let subject = hand.subject(hand.envelope.attempts, self.context);
+        self.tell(|out| {
+            json::set_aside(out, &subject, Stream::Quarantine.name(), reason);
+            for (index, fault) in (0..).zip(&hand.faults) {
+                json::fault(out, &subject, index, fault.stage.name(), &fault.text, &fault.place);
+            }
+        });
+        self.counts.messages += 1;
+        self.counts.content_bytes += hand.payload.len;
+        self.counts.quarantined += 1;
+        self.counts.faults += hand.faults.len() as u64;
+        self.inject_death(hand.marker);
+        Ok(self.part.settle(self.context.folder, hand.payload.content)?)
+    }
+
+    /// Puts a damaged range into quarantine.
+    fn damage<'a>(
+        &mut self,
+        source: &Source<'a>,
+        origin: Origin<'a>,
+        damage: Damage,
+    ) -> Result<(), EngineError> {
+        let range = usize::try_from(damage.offset)
+            .ok()
+            .zip(usize::try_from(damage.offset + damage.length).ok());
+        let bytes = range.and_then(|(start, end)| source.bytes.get(start..end));
+        let payload = Payload::measure(Content::plain(bytes.unwrap_or_default()));
+        let place =
+            crate::mail::envelope::QueueId::Place { tag: source.tag, offset: damage.offset };
+        let envelope = Envelope::new(place);
+        let key = envelope::key(&envelope, payload.content, &mut self.scratch.key);
+        let reason = damage.kind.text().as_bytes();
+        record::append_quarantine(&mut self.part, Known::Name(place), origin, &payload, reason);
+        let subject = Subject {
+            key,
+            attempts: 0,
+            now: self.context.judge.now,
+            queue_id: &envelope.queue_id,
+            sender: envelope.reverse_path,
+            size: payload.len,
+        };
+        self.tell(|out| json::set_aside(out, &subject, Stream::Quarantine.name(), reason));
+        self.counts.damaged += 1;
+        Ok(self.part.settle(self.context.folder, payload.content)?)
+    }
+
+    /// Kills the worker, where a test's message says so: `worker` once, `worker-always` at each
+    /// try.
+    fn inject_death(&self, marker: Option<&[u8]>) {
+        let once = marker == Some(b"worker") && self.tries == 0;
+        let strikes = once || marker == Some(b"worker-always");
+        assert!(!(cfg!(feature = "fault-injection") && strikes), "injected death of a worker");
+    }
+}
+
+impl<'a> InHand<'a> {
+    fn judged<'c>(&'c self, memory: &'c Memory<'a>) -> Judged<'c, 'a> {
+        Judged {
+            envelope: &self.envelope,
+            recipients: &memory.recipients,
+            verdict: &memory.verdict,
+            origin: self.origin,
+            payload: self.payload,
+        }
+    }
+
+    fn subject(&self, attempts: u32, context: &Context<'_>) -> Subject<'_, 'a> {
+        Subject {
+            key: self.key,
+            attempts,
+            now: context.judge.now,
+            queue_id: &self.envelope.queue_id,
+            sender: self.envelope.reverse_path,
+            size: self.payload.len,
+        }
+    }
+}
+
+fn origin<'a>(source: &Source<'a>, found: &Found<'a>) -> Origin<'a> {
+    let name = envelope::file_name(source, found);
+    Origin { name, offset: found.offset, length: found.length }
+}
+
+impl<'r> Walk<'r> {
+    fn walk<'a>(&mut self, source: Source<'a>, mut frames: Frames<'a>) -> Result<(), EngineError>
+    where
+        'r: 'a,
+    {
+        let mut memory = std::mem::take(&mut self.memory).recycle();
+        while let Some(framed) = frames.next() {
+            match framed {
+                Framed::Message(found) => {
+                    let checksum = frames.content_checksum();
+                    self.message(&source, found, checksum, &mut memory)?;
+                }
+                Framed::Damage(damage) => {
+                    let name = source.name;
+                    let origin = Origin { name, offset: damage.offset, length: damage.length };
+                    self.damage(&source, origin, damage)?;
+                }
+            }
+        }
+        self.memory = memory.recycle();
+        Ok(())
+    }
+}
+
+impl Visit for Walk<'_> {
+    type Error = EngineError;
+
+    fn batch<'a>(&mut self, source: Source<'a>, frames: Frames<'a>) -> Result<(), EngineError> {
+        // The queue's bytes may outlive the directory: here they live for the shorter of both.
+        self.walk(source, frames)
+    }
+}

@@ -1,0 +1,140 @@
+//! The commit log: one line for each part that is done for good, in the order in which they were.
+//!
+//! A line is the CRC32C of its JSON as eight hexadecimal digits, a space, the JSON, a line feed. A
+//! torn last line is cut off when the log is opened to go on; a bad line before it means that
+//! someone altered the file. Not here: syncing the files that a line tells about, which must be
+//! over before it is appended.
+
+use super::{Counts, PerStream, SpoolError};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+
+/// What a stream's file of a part is, when done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// Length in bytes.
+    pub length: u64,
+    /// Records, or lines.
+    pub records: u64,
+    /// CRC32C over the CRC32Cs of the record heads (segments), or over all bytes (events).
+    pub seal: u32,
+}
+
+/// A part that is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// Its number in the plan.
+    pub part: u32,
+    /// What it has done.
+    pub counts: Counts,
+    /// Its files; none where it has nothing for a stream.
+    pub files: PerStream<Option<Sealed>>,
+}
+
+/// The log, open at its end.
+#[derive(Debug)]
+pub struct Log {
+    file: File,
+    line: Vec<u8>,
+}
+
+/// Name of the log in the folder of a run.
+pub const NAME: &str = "commits";
+
+/// Reads a log: its commits, and the length of what is good of it.
+///
+/// # Errors
+/// It can't be read, or a line within is bad.
+pub fn read(run: &Path) -> Result<(Vec<Commit>, u64), SpoolError> {
+    let path = run.join(NAME);
+    let bytes = std::fs::read(&path).map_err(SpoolError::read(&path))?;
+    let mut commits = Vec::new();
+    let mut at = 0;
+    for line in bytes.split_inclusive(|&b| b == b'\n') {
+        match parse(line) {
+            Some(commit) => commits.push(commit),
+            // Only the last line can be torn.
+            None if at + line.len() == bytes.len() => break,
+            None => return Err(SpoolError::altered(&path, format!("bad line at offset {at}"))),
+        }
+        at += line.len();
+    }
+    Ok((commits, at as u64))
+}
+
+fn parse(line: &[u8]) -> Option<Commit> {
+    let (checksum, rest) = line.strip_suffix(b"\n")?.split_at_checked(8)?;
+    let json = rest.strip_prefix(b" ")?;
+    let checksum = u32::from_str_radix(str::from_utf8(checksum).ok()?, 16).ok()?;
+    if crc32c::crc32c(json) != checksum {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
+}
+
+impl Log {
+    /// Opens the log to append, after the `good` bytes that [`read`] has found.
+    ///
+    /// # Errors
+    /// The system says so.
+    pub fn open(run: &Path, good: u64) -> Result<Self, SpoolError> {
+        let path = run.join(NAME);
+        let failed = SpoolError::write(&path);
+        let open = || {
+            let file = OpenOptions::new().append(true).create(true).open(&path)?;
+            file.set_len(good)?;
+            file.sync_all()?;
+            Ok(file)
+        };
+        Ok(Self { file: open().map_err(failed)?, line: Vec::new() })
+    }
+
+    /// Appends commits, in one write; `sync` waits until they are on the disk.
+    ///
+    /// # Errors
+    /// The system says so: then none of them counts as done, and the log isn't to be used any more.
+    pub fn append(&mut self, commits: &[Commit], sync: bool) -> std::io::Result<()> {
+        self.line.clear();
+        for commit in commits {
+            let json = serde_json::to_vec(commit)?;
+            write!(self.line, "{:08x} ", crc32c::crc32c(&json))?;
+            self.line.extend_from_slice(&json);
+            self.line.push(b'\n');
+        }
+        self.file.write_all(&self.line)?;
+        if sync { self.file.sync_data() } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(part: u32) -> Commit {
+        Commit { part, counts: Counts::default(), files: PerStream::default() }
+    }
+
+    #[test]
+    fn a_torn_line_is_cut_off_at_any_byte_and_an_altered_one_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        Log::open(folder.path(), 0).unwrap().append(&[commit(2), commit(0)], true).unwrap();
+        let path = folder.path().join(NAME);
+        let whole = std::fs::read(&path).unwrap();
+        let first = whole.iter().position(|b| *b == b'\n').unwrap() + 1;
+        for cut in 0..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let (commits, good) = read(folder.path()).unwrap();
+            let expect = usize::from(cut >= first);
+            assert_eq!(commits.len(), expect, "cut at {cut}");
+            assert_eq!(good, if expect == 1 { first as u64 } else { 0 });
+            Log::open(folder.path(), good).unwrap().append(&[commit(7)], false).unwrap();
+            assert_eq!(read(folder.path()).unwrap().0.last(), Some(&commit(7)));
+        }
+        let mut altered = whole.clone();
+        altered[12] ^= 1;
+        std::fs::write(&path, &altered).unwrap();
+        assert!(matches!(read(folder.path()), Err(SpoolError::Altered { .. })));
+    }
+}

@@ -1,0 +1,286 @@
+//! The folder of a run: made, locked, opened again, cleaned.
+//!
+//! Layout: `plan.json`, `files-N`, `commits`, `lock`, `engine.jsonl`, a folder for each stream, at
+//! the end `summary.json`. What must be whole is written beside its name, synced and renamed.
+//! Invariants: a folder without `plan.json` never began; one process at a time holds the lock;
+//! opening it again removes the files of parts that aren't committed, and nothing else.
+
+use super::commits::{self, Commit, Log};
+use super::plan::{self, Plan};
+use super::{SpoolError, Stream};
+use crate::queue::Queue;
+use serde::Serialize;
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Name of the plan.
+pub const PLAN: &str = "plan.json";
+/// Name of the summary.
+pub const SUMMARY: &str = "summary.json";
+/// Name of the log of what happened to the engine itself.
+pub const ENGINE_LOG: &str = "engine.jsonl";
+const LOCK: &str = "lock";
+
+/// The folder of a run, locked by this process.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    digits: usize,
+    _lock: File,
+}
+
+/// What a folder's plan is read into.
+#[derive(Debug)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// Its queues, as they were planned.
+    pub queues: Vec<Queue>,
+}
+
+/// Reads a run's plan.
+///
+/// # Errors
+/// It isn't there, or was altered.
+pub fn read_plan(run: &Path) -> Result<Planned, SpoolError> {
+    let path = run.join(PLAN);
+    let text = fs::read(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => SpoolError::NotARun { path: run.to_owned() },
+        _ => SpoolError::Read { path: path.clone(), source },
+    })?;
+    let plan: Plan = serde_json::from_slice(&text)
+        .map_err(|error| SpoolError::altered(&path, error.to_string()))?;
+    if plan.version != plan::VERSION {
+        let what = format!("version {} of the plan is not known to this program", plan.version);
+        return Err(SpoolError::altered(&path, what));
+    }
+    let mut queues = Vec::new();
+    for (index, queue) in plan.queues.iter().enumerate() {
+        let list_path = plan::list_path(run, index);
+        let list = match queue.list {
+            Some(checksum) => {
+                let list = fs::read(&list_path).map_err(SpoolError::read(&list_path))?;
+                if crc32c::crc32c(&list) != checksum {
+                    return Err(SpoolError::altered(&list_path, "its checksum is not the plan's"));
+                }
+                Some(list)
+            }
+            None => None,
+        };
+        let files = queue.files.clone();
+        let queue = Queue::planned(&queue.path, queue.format, files, list.as_deref())
+            .map_err(|error| SpoolError::altered(&list_path, error.to_string()))?;
+        queues.push(queue);
+    }
+    Ok(Planned { plan, queues })
+}
+
+/// True where a folder holds a plan, so that a run goes on in it.
+pub fn is_run(path: &Path) -> bool {
+    path.join(PLAN).exists()
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run, and writes its plan for good.
+    ///
+    /// # Errors
+    /// The folder isn't empty, another process has it, or it can't be written.
+    pub fn create(path: &Path, plan: &Plan, lists: &[Option<Vec<u8>>]) -> Result<Self, SpoolError> {
+        fs::create_dir_all(path).map_err(SpoolError::write(path))?;
+        let lock = lock(path)?;
+        let foreign = fs::read_dir(path)
+            .map_err(SpoolError::read(path))?
+            .filter_map(Result::ok)
+            .any(|entry| !is_ours(&entry.file_name().to_string_lossy()));
+        if foreign || is_run(path) {
+            return Err(SpoolError::NotARun { path: path.to_owned() });
+        }
+        let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: lock };
+        for stream in Stream::ALL {
+            let path = path.join(stream.name());
+            fs::create_dir_all(&path).map_err(SpoolError::write(&path))?;
+        }
+        Log::open(path, 0)?;
+        for (index, list) in lists.iter().enumerate() {
+            if let Some(list) = list {
+                write_whole(&plan::list_path(path, index), list)?;
+            }
+        }
+        // The plan comes last: with it the run begins.
+        folder.write_json(PLAN, plan)?;
+        Ok(folder)
+    }
+
+    /// Opens the folder of a run to go on, and removes what parts have left that aren't committed.
+    ///
+    /// # Errors
+    /// Another process has it, or it was altered.
+    pub fn open(path: &Path, plan: &Plan) -> Result<(Self, Log, Vec<Commit>), SpoolError> {
+        let lock = lock(path)?;
+        let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: lock };
+        let (commits, good) = commits::read(path)?;
+        let mut done = HashSet::new();
+        for commit in &commits {
+            let log = path.join(commits::NAME);
+            if commit.part as usize >= plan.parts.len() || !done.insert(commit.part) {
+                let what = format!("part {} is not planned, or is there twice", commit.part);
+                return Err(SpoolError::altered(&log, what));
+            }
+        }
+        for stream in Stream::ALL {
+            let keep: HashSet<PathBuf> =
+                done.iter().map(|part| folder.part_path(stream, *part)).collect();
+            folder.clean(stream, &keep)?;
+        }
+        folder.check_lengths(&commits)?;
+        let log = Log::open(path, good)?;
+        Ok((folder, log, commits))
+    }
+
+    fn clean(&self, stream: Stream, keep: &HashSet<PathBuf>) -> Result<(), SpoolError> {
+        let folder = self.path.join(stream.name());
+        fs::create_dir_all(&folder).map_err(SpoolError::write(&folder))?;
+        for entry in fs::read_dir(&folder).map_err(SpoolError::read(&folder))? {
+            let path = entry.map_err(SpoolError::read(&folder))?.path();
+            if !keep.contains(&path) {
+                fs::remove_file(&path).map_err(SpoolError::write(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A file of a committed part that is gone or has another length was altered by someone, or
+    /// lost with the machine.
+    fn check_lengths(&self, commits: &[Commit]) -> Result<(), SpoolError> {
+        for commit in commits {
+            for stream in Stream::ALL {
+                let Some(sealed) = commit.files.get(stream) else { continue };
+                let path = self.part_path(stream, commit.part);
+                let length = path.metadata().map_err(SpoolError::read(&path))?.len();
+                if length != sealed.length {
+                    let what = format!("it has {length} bytes, the log says {}", sealed.length);
+                    return Err(SpoolError::altered(&path, what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file of a part for a stream.
+    pub fn part_path(&self, stream: Stream, part: u32) -> PathBuf {
+        part_path(&self.path, self.digits, stream, part)
+    }
+
+    /// Removes whatever a part has written: it is done again from its beginning.
+    ///
+    /// # Errors
+    /// The system says so.
+    pub fn remove_part(&self, part: u32) -> Result<(), SpoolError> {
+        for stream in Stream::ALL {
+            let path = self.part_path(stream, part);
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(SpoolError::Write { path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the names of all streams' files are on the disk.
+    ///
+    /// # Errors
+    /// The system says so.
+    pub fn sync_names(&self) -> Result<(), SpoolError> {
+        for stream in Stream::ALL {
+            let path = self.path.join(stream.name());
+            sync_folder(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was written to the file system of the run is on the disk.
+    ///
+    /// # Errors
+    /// The system says so.
+    pub fn sync_all(&self) -> Result<(), SpoolError> {
+        let folder = File::open(&self.path).map_err(SpoolError::read(&self.path))?;
+        rustix::fs::syncfs(folder).map_err(|error| SpoolError::write(&self.path)(error.into()))
+    }
+
+    /// Writes a value as a JSON file of the folder: wholly, or not at all.
+    ///
+    /// # Errors
+    /// The system says so.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), SpoolError> {
+        let path = self.path.join(name);
+        let mut text = serde_json::to_vec_pretty(value)
+            .map_err(|error| SpoolError::write(&path)(error.into()))?;
+        text.push(b'\n');
+        write_whole(&path, &text)
+    }
+
+    /// Appends a line to the log of the engine.
+    ///
+    /// # Errors
+    /// The system says so.
+    pub fn log_engine(&self, line: &[u8]) -> Result<(), SpoolError> {
+        let path = self.path.join(ENGINE_LOG);
+        let append = || {
+            let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
+            file.write_all(line)?;
+            file.sync_data()
+        };
+        append().map_err(SpoolError::write(&path))
+    }
+}
+
+/// The file of a part for a stream, in a run whose part files have names of so many digits.
+pub fn part_path(run: &Path, digits: usize, stream: Stream, part: u32) -> PathBuf {
+    run.join(stream.name()).join(format!("{part:0digits$}.{}", stream.extension()))
+}
+
+/// What a run that was killed before its plan stood may have left.
+fn is_ours(name: &str) -> bool {
+    let streams = Stream::ALL.iter().any(|stream| stream.name() == name);
+    streams
+        || [LOCK, commits::NAME].contains(&name)
+        || name.starts_with("files-")
+        || name.as_bytes().ends_with(b".tmp")
+}
+
+fn lock(path: &Path) -> Result<File, SpoolError> {
+    let name = path.join(LOCK);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&name);
+    let file = file.map_err(SpoolError::write(&name))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(SpoolError::Locked { path: path.to_owned() }),
+        Err(fs::TryLockError::Error(source)) => Err(SpoolError::Write { path: name, source }),
+    }
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
+    let beside = path.with_extension("tmp");
+    let write = || {
+        let mut file = File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().map_err(SpoolError::write(path))?;
+    sync_folder(path.parent().unwrap_or(path))
+}
+
+fn sync_folder(path: &Path) -> Result<(), SpoolError> {
+    let sync = || File::open(path)?.sync_all();
+    sync().map_err(SpoolError::write(path))
+}

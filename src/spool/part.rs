@@ -1,0 +1,219 @@
+//! One part's files: a buffer for each stream, written in big pieces by the worker that does the
+//! part.
+//!
+//! Messages are appended to the buffers; a message that fails on its way is taken back by its mark.
+//! Small contents are copied; a large one is noted by its place, and goes from where it lies to the
+//! file. Nothing is written before the message that it belongs to is settled. Not here: what a
+//! record says (`record`), and syncing. Invariants: between a mark and its rollback nothing is
+//! written; a file begins with its header; a part with nothing for a stream makes no file there.
+
+use super::commits::Sealed;
+use super::folder::RunFolder;
+use super::{PerStream, SpoolError, Stream};
+use crate::limits;
+use crate::mail::content::Content;
+use crate::queue::segment::write::{self as segment, Fields, Payload, Place};
+use smallvec::SmallVec;
+use std::fs::File;
+use std::io::Write as _;
+
+/// The buffers of a part, used again for the next.
+#[derive(Debug, Default)]
+pub struct Part {
+    number: u32,
+    streams: PerStream<Buffer>,
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    data: Vec<u8>,
+    /// Where in `data` the content of the message in hand is to be put in, when it is written.
+    inserts: SmallVec<[usize; 4]>,
+    inserted_bytes: u64,
+    file: Option<File>,
+    written: u64,
+    mark: u64,
+    records: u64,
+    seal: u32,
+}
+
+/// A state of the buffers, to which they can be taken back.
+#[derive(Clone, Debug)]
+pub struct Mark(PerStream<BufferMark>);
+
+#[derive(Clone, Debug)]
+struct BufferMark {
+    data: usize,
+    inserts: usize,
+    inserted_bytes: u64,
+    records: u64,
+    seal: u32,
+}
+
+/// The files of a part that is written: open, to be synced, and what they are.
+#[derive(Debug)]
+pub struct Written {
+    /// The part.
+    pub number: u32,
+    /// Its files.
+    pub files: PerStream<Option<(File, Sealed)>>,
+}
+
+impl Part {
+    /// Begins a part. Whatever the buffers hold of another is forgotten.
+    pub fn begin(&mut self, number: u32) {
+        self.number = number;
+        for stream in Stream::ALL {
+            let buffer = self.streams.get_mut(stream);
+            let mut data = std::mem::take(&mut buffer.data);
+            data.clear();
+            if data.capacity() > limits::BUFFER_KEPT_BYTES_MAX {
+                data = Vec::new();
+            }
+            *buffer = Buffer { data, mark: file_mark(stream, number), ..Buffer::default() };
+        }
+    }
+
+    /// The state now.
+    pub fn mark(&self) -> Mark {
+        Mark(self.streams.map(|_, buffer| BufferMark {
+            data: buffer.data.len(),
+            inserts: buffer.inserts.len(),
+            inserted_bytes: buffer.inserted_bytes,
+            records: buffer.records,
+            seal: buffer.seal,
+        }))
+    }
+
+    /// Takes all streams back to a state since which nothing was settled.
+    pub fn roll_back(&mut self, mark: &Mark) {
+        for stream in Stream::ALL {
+            self.roll_back_stream(stream, mark);
+        }
+    }
+
+    /// Takes one stream back.
+    pub fn roll_back_stream(&mut self, stream: Stream, mark: &Mark) {
+        let (buffer, mark) = (self.streams.get_mut(stream), mark.0.get(stream));
+        buffer.data.truncate(mark.data);
+        buffer.inserts.truncate(mark.inserts);
+        buffer.inserted_bytes = mark.inserted_bytes;
+        buffer.records = mark.records;
+        buffer.seal = mark.seal;
+    }
+
+    /// Appends a message's record to a stream.
+    ///
+    /// `whole`: the content of the message in hand itself, which [`Self::settle`] will be given; it
+    /// may be left where it lies. Anything else is copied.
+    pub fn record(
+        &mut self,
+        stream: Stream,
+        payload: &Payload<'_>,
+        whole: bool,
+        envelope: impl FnOnce(&mut Fields<'_>),
+    ) {
+        let buffer = self.streams.get_mut(stream);
+        if buffer.written == 0 && buffer.data.is_empty() {
+            buffer.data.extend_from_slice(&segment::file_header(buffer.mark));
+        }
+        let offset = buffer.written + buffer.data.len() as u64 + buffer.inserted_bytes;
+        let place = Place { offset, mark: buffer.mark };
+        let checksum = segment::append_head(&mut buffer.data, place, payload, envelope);
+        buffer.seal = crc32c::crc32c_append(buffer.seal, &checksum.to_le_bytes());
+        buffer.records += 1;
+        if whole && payload.len >= limits::CONTENT_IN_PLACE_BYTES_MIN as u64 {
+            buffer.inserts.push(buffer.data.len());
+            buffer.inserted_bytes += payload.len;
+        } else {
+            for run in payload.content.runs() {
+                buffer.data.extend_from_slice(run);
+            }
+        }
+    }
+
+    /// Appends events, which `write` renders as whole lines.
+    pub fn events(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let buffer = &mut self.streams.events;
+        let start = buffer.data.len();
+        write(&mut buffer.data);
+        let lines = buffer.data.get(start..).unwrap_or_default();
+        buffer.records += memchr::memchr_iter(b'\n', lines).count() as u64;
+        buffer.seal = crc32c::crc32c_append(buffer.seal, lines);
+    }
+
+    /// The message in hand is through: what has grown large is written. `content` is that of the
+    /// message.
+    ///
+    /// # Errors
+    /// A file can't be made or written.
+    pub fn settle(&mut self, folder: &RunFolder, content: Content<'_>) -> Result<(), SpoolError> {
+        for stream in Stream::ALL {
+            let buffer = self.streams.get_mut(stream);
+            if !buffer.inserts.is_empty() || buffer.data.len() >= limits::BUFFER_BYTES {
+                buffer.write(folder, stream, self.number, content)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all that is left, and gives the files to be synced.
+    ///
+    /// # Errors
+    /// A file can't be made or written.
+    pub fn finish(&mut self, folder: &RunFolder) -> Result<Written, SpoolError> {
+        for stream in Stream::ALL {
+            let buffer = self.streams.get_mut(stream);
+            if !buffer.data.is_empty() {
+                buffer.write(folder, stream, self.number, Content::default())?;
+            }
+        }
+        let mut files = PerStream::default();
+        for stream in Stream::ALL {
+            let buffer = self.streams.get_mut(stream);
+            let (length, records, seal) = (buffer.written, buffer.records, buffer.seal);
+            let file = buffer.file.take();
+            *files.get_mut(stream) = file.map(|file| (file, Sealed { length, records, seal }));
+        }
+        Ok(Written { number: self.number, files })
+    }
+}
+
+impl Buffer {
+    fn write(
+        &mut self,
+        folder: &RunFolder,
+        stream: Stream,
+        part: u32,
+        content: Content<'_>,
+    ) -> Result<(), SpoolError> {
+        let failed = |source| SpoolError::Write { path: folder.part_path(stream, part), source };
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => File::create(folder.part_path(stream, part)).map_err(failed)?,
+        };
+        let mut start = 0;
+        for &at in &self.inserts {
+            file.write_all(self.data.get(start..at).unwrap_or_default()).map_err(failed)?;
+            for run in content.runs() {
+                file.write_all(run).map_err(failed)?;
+            }
+            start = at;
+        }
+        file.write_all(self.data.get(start..).unwrap_or_default()).map_err(failed)?;
+        self.written += self.data.len() as u64 + self.inserted_bytes;
+        self.file = Some(file);
+        self.data.clear();
+        self.inserts.clear();
+        self.inserted_bytes = 0;
+        if self.data.capacity() > limits::BUFFER_KEPT_BYTES_MAX {
+            self.data = Vec::new();
+        }
+        Ok(())
+    }
+}
+
+/// The mark of a part's file: the same whenever the part is done again.
+fn file_mark(stream: Stream, part: u32) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(stream.name().as_bytes(), u64::from(part))
+}

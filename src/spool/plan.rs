@@ -1,0 +1,180 @@
+//! The plan: what a run means to do. Written once, before anything else, and never changed.
+//!
+//! It names the queues with the identity of their files, the directory with its checksum, the
+//! options that decide about bytes, and the parts. Lists of small files stand beside it, in
+//! `files-N`. Not here: options that don't change what comes out (workers, sync). Invariant: two
+//! plans that are equal give the same streams, byte for byte.
+
+use super::SpoolError;
+use crate::decide::Policy;
+use crate::mail::date::Time;
+use crate::queue::envelope::RecipientOrder;
+use crate::queue::files::FileList;
+use crate::queue::{Format, Queue, QueueFile, Span};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Version of the plan's form.
+pub const VERSION: u32 = 1;
+
+/// What a run means to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Version of this form.
+    pub version: u32,
+    /// The queues, in order.
+    pub queues: Vec<PlannedQueue>,
+    /// Who exists.
+    pub directory: PlannedDirectory,
+    /// What the operator chose.
+    pub options: Options,
+    /// The parts, in order.
+    pub parts: Vec<PlannedPart>,
+}
+
+/// A queue of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedQueue {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: Format,
+    /// Its big files.
+    pub files: Vec<QueueFile>,
+    /// CRC32C of its list of small files, which stands in `files-N`; none where it has no such
+    /// list.
+    pub list: Option<u32>,
+    /// Files in that list.
+    pub list_len: u64,
+    /// All its bytes.
+    pub bytes: u64,
+}
+
+/// The directory of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedDirectory {
+    /// The file's path, as it was given.
+    pub path: PathBuf,
+    /// CRC32C of its text.
+    pub checksum: u32,
+}
+
+/// Options that decide about bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// The run's clock, RFC 3339, whole seconds.
+    pub now: String,
+    /// Name of this system: Reporting-MTA, hop.
+    pub hostname: String,
+    /// Size of a part in bytes.
+    pub part_bytes: u64,
+    /// What decides about messages.
+    pub policy: Policy,
+    /// Where forward-paths come from.
+    pub recipients: RecipientOrder,
+}
+
+impl Options {
+    /// The run's clock.
+    pub fn clock(&self) -> Time {
+        Time::parse_rfc3339(self.now.as_bytes()).unwrap_or(Time(0))
+    }
+}
+
+/// A part: a stretch of a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPart {
+    /// Index of its queue.
+    pub queue: usize,
+    /// Where it lies.
+    pub span: Span,
+}
+
+impl PlannedQueue {
+    /// A queue as it goes into a plan, and the bytes of its list of files, if it has one.
+    ///
+    /// # Errors
+    /// Its name can't be written down.
+    pub fn of(queue: &Queue) -> Result<(Self, Option<Vec<u8>>), SpoolError> {
+        let failed = SpoolError::read(queue.path());
+        let path = queue.path().canonicalize().map_err(failed)?;
+        if path.to_str().is_none() {
+            return Err(SpoolError::Name { path });
+        }
+        let list = queue.file_list().map(|files| {
+            let mut list = Vec::new();
+            files.write_to(&mut list);
+            list
+        });
+        let planned = Self {
+            path,
+            format: queue.format(),
+            files: queue.big_files().to_vec(),
+            list: list.as_deref().map(crc32c::crc32c),
+            list_len: queue.file_list().map_or(0, FileList::len),
+            bytes: queue.total_bytes(),
+        };
+        Ok((planned, list))
+    }
+}
+
+impl Plan {
+    /// What of a plan isn't as in this one, in words; nothing where a run of this one can go on as
+    /// the other.
+    pub fn differences(&self, now: &Self) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut differs =
+            |what: &str, planned: &dyn std::fmt::Debug, given: &dyn std::fmt::Debug| {
+                let (planned, given) = (format!("{planned:?}"), format!("{given:?}"));
+                if planned != given {
+                    all.push(format!("{what}: the run has {planned}, now it is {given}"));
+                }
+            };
+        let paths = |plan: &Self| plan.queues.iter().map(|q| q.path.clone()).collect::<Vec<_>>();
+        differs("queues", &paths(self), &paths(now));
+        for (planned, given) in self.queues.iter().zip(&now.queues) {
+            let name = planned.path.display();
+            differs(&format!("format of {name}"), &planned.format, &given.format);
+            differs(&format!("files of {name}"), &planned.files, &given.files);
+            differs(&format!("list of files of {name}"), &planned.list, &given.list);
+        }
+        differs("text of the directory", &self.directory.checksum, &now.directory.checksum);
+        differs("--now", &self.options.now, &now.options.now);
+        differs("--hostname", &self.options.hostname, &now.options.hostname);
+        differs("--part-size", &self.options.part_bytes, &now.options.part_bytes);
+        differs("--remote", &self.options.policy.remote, &now.options.policy.remote);
+        differs("--hops", &self.options.policy.hops_max, &now.options.policy.hops_max);
+        differs("--lifetime", &self.options.policy.lifetime_s, &now.options.policy.lifetime_s);
+        differs("--recipients", &self.options.recipients, &now.options.recipients);
+        all
+    }
+
+    /// Digits in the names of part files: enough for all of them, so that the order of names is
+    /// that of parts.
+    pub fn digits(&self) -> usize {
+        self.parts.len().saturating_sub(1).to_string().len().max(5)
+    }
+
+    /// Bytes of the queue that a part covers; for a run of files its share of them.
+    pub fn part_bytes(&self, part: u32) -> u64 {
+        let Some(part) = self.parts.get(part as usize) else { return 0 };
+        match part.span {
+            Span::Bytes(_, start, end) => end - start,
+            Span::Files(first, end) => {
+                let Some(queue) = self.queues.get(part.queue) else { return 0 };
+                queue.bytes.saturating_mul(end - first) / queue.list_len.max(1)
+            }
+        }
+    }
+
+    /// The queue of a part.
+    pub fn queue_of<'q>(&self, queues: &'q [Queue], part: u32) -> Option<(&'q Queue, &Span)> {
+        let part = self.parts.get(part as usize)?;
+        Some((queues.get(part.queue)?, &part.span))
+    }
+}
+
+/// Name of the file that holds the list of files of a queue.
+pub fn list_path(run: &Path, queue: usize) -> PathBuf {
+    run.join(format!("files-{queue}"))
+}

@@ -1,0 +1,65 @@
+//! In steady state an accepted message costs no allocation: a run of twice as many messages
+//! allocates no more often.
+//!
+//! A process of its own, because every allocation of it is counted. What grows with the queue by
+//! doubling (lists of parts, buffers until they have their size) is allowed for by a small
+//! constant, not by a share of the messages.
+
+use inqueue::decide::Policy;
+use inqueue::directory::Directory;
+use inqueue::engine::{self, Request, Run, Settings};
+use inqueue::mail::date::Time;
+use inqueue::queue::Queue;
+use inqueue::queue::envelope::RecipientOrder;
+use inqueue::spool::Sync;
+use inqueue_gen::{Format, Mix, Options};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+/// Allocations of a run over so many messages, all of them accepted.
+fn blocks(folder: &Path, format: Format, messages: u64) -> (u64, u64) {
+    let made = folder.join(format!("{}-{messages}", format.name()));
+    let options =
+        Options { messages, format, hazards: Mix::None, size_mean: 3_000, ..Options::default() };
+    inqueue_gen::generate(&options, &made).unwrap();
+    let spec = format!("{}:{}", format.name(), made.join(format.queue()).display());
+    let directory = Directory::load(&made.join("directory.txt")).unwrap();
+    let request = Request {
+        queues: vec![Queue::open(&spec).unwrap()],
+        directory: made.join("directory.txt"),
+        now: None,
+        clock: Time::from_s(1_767_323_045),
+        hostname: None,
+        own_hostname: "mta.example".to_owned(),
+        part_bytes: Some(1 << 30),
+        policy: Policy::default(),
+        recipients: RecipientOrder::default(),
+    };
+    let mut run = Run::begin(&made.join("run"), request, &directory).unwrap();
+    let stop = AtomicBool::new(false);
+    let settings = Settings { workers: 1, sync: Sync::Never, stop: &stop };
+    let before = dhat::HeapStats::get().total_blocks;
+    let summary = engine::run(&mut run, &directory, settings, &mut |_| {}).unwrap();
+    let blocks = dhat::HeapStats::get().total_blocks - before;
+    assert!(summary.finished);
+    assert_eq!(summary.counts.messages, messages);
+    assert_eq!(summary.counts.failed + summary.counts.dead_letter, 0);
+    (blocks, summary.counts.messages)
+}
+
+#[test]
+fn an_accepted_message_costs_no_allocation() {
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let folder = tempfile::tempdir().unwrap();
+    for format in [Format::Segment, Format::Mbox, Format::Maildir] {
+        blocks(folder.path(), format, 10);
+        let (few, _) = blocks(folder.path(), format, 2_000);
+        let (many, _) = blocks(folder.path(), format, 6_000);
+        let more = many.saturating_sub(few);
+        eprintln!("{}: {few} allocations, {more} more for 4,000 messages more", format.name());
+        assert!(more <= 40, "{}: {more} allocations for 4,000 messages", format.name());
+    }
+}
