@@ -129,9 +129,7 @@ pub fn fault(
 pub fn minimal(out: &mut Vec<u8>, subject: &Subject<'_, '_>, index: u32, d: &Disposition<'_>) {
     let number = Number::of(d);
     begin(out, subject.key, subject.attempts, subject.now, Sequence::Disposition(index), number);
-    out.extend_from_slice(b",\"queue_id\":\"");
-    subject.queue_id.write(out);
-    out.push(b'"');
+    queue_id(out, subject.queue_id);
     member_number(out, "index", index);
     if let Some(ordinal) = d.ordinal {
         member_number(out, "ordinal", ordinal);
@@ -171,21 +169,25 @@ fn begin(
 }
 
 fn about(out: &mut Vec<u8>, subject: &Subject<'_, '_>) {
-    out.extend_from_slice(b",\"queue_id\":\"");
-    let start = out.len();
-    subject.queue_id.write(out);
-    // A queue id is printable ASCII, but may hold a quote.
-    if out.get(start..).is_some_and(|id| id.iter().any(|b| matches!(b, b'"' | b'\\'))) {
-        let id = out.split_off(start);
-        write_text(out, &id);
-    }
-    out.push(b'"');
+    queue_id(out, subject.queue_id);
     match subject.sender {
         ReversePath::Unknown => out.extend_from_slice(b",\"sender\":null"),
         other => member_text(out, "sender", other.bytes()),
     }
     out.extend_from_slice(b",\"size\":");
     write_number(out, subject.size);
+}
+
+fn queue_id(out: &mut Vec<u8>, id: &QueueId<'_>) {
+    out.extend_from_slice(b",\"queue_id\":\"");
+    let start = out.len();
+    id.write(out);
+    // A queue id is printable ASCII, but may hold a quote.
+    if out.get(start..).is_some_and(|id| id.iter().any(|b| matches!(b, b'"' | b'\\'))) {
+        let id = out.split_off(start);
+        write_text(out, &id);
+    }
+    out.push(b'"');
 }
 
 fn end(out: &mut Vec<u8>, number: Number) {

@@ -129,7 +129,7 @@ fn say_fate(d: &Disposition<'_>) -> String {
     words.join(" ")
 }
 
-fn say(d: &Disposition<'_>) -> String {
+pub(crate) fn say(d: &Disposition<'_>) -> String {
     let ordinal = d.ordinal.map_or_else(|| "-".to_owned(), |ordinal| ordinal.to_string());
     format!("{ordinal} {} {}", text(d.address), say_fate(d))
         .replace("@here.example", "")

@@ -1,5 +1,5 @@
-//! The integration tests: one binary, one module a subject. They use the public API, the real
-//! binary, and readers of other makers.
+//! Behaviour, through the public API, the real binary, and readers of other makers. One binary, one
+//! module a subject.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,12 +15,15 @@ mod convert;
 mod crash;
 mod decide;
 mod disk;
+mod events;
 mod faults;
 mod hazards;
 mod inspect;
+mod ndr_readers;
 mod readers;
 mod real_mail;
 mod run;
+mod samples;
 mod segment_reader;
 mod support;
 mod tidy;

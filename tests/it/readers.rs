@@ -4,7 +4,9 @@
 //! Where Python isn't installed, a test that needs it says so, with its name, and passes;
 //! `scripts/test` prints at its end which these were.
 
-use inqueue::decide::Case;
+use inqueue::decide::{Case, Judge, Policy, Verdict};
+use inqueue::directory::Directory;
+use inqueue::mail::date::Time;
 use inqueue::mail::envelope::{Envelope, Recipient};
 use inqueue::mail::header::HeaderFacts;
 use inqueue::queue::envelope::{RecipientOrder, read};
@@ -55,6 +57,59 @@ impl<F: FnMut(&Seen<'_, '_>)> Visit for Visitor<F> {
             (self.look)(&Seen::Message(found, case));
         }
         Ok(())
+    }
+}
+
+/// A message, read and judged.
+pub(crate) struct Judged<'c, 'a> {
+    pub(crate) found: Found<'a>,
+    pub(crate) case: Case<'c, 'a>,
+    pub(crate) verdict: &'c Verdict<'a>,
+}
+
+struct Judging<'d, F> {
+    directory: &'d Directory,
+    now: Time,
+    look: F,
+}
+
+impl<F: FnMut(&Judged<'_, '_>)> Visit for Judging<'_, F> {
+    type Error = QueueError;
+
+    fn batch<'a>(&mut self, source: Source<'a>, frames: Frames<'a>) -> Result<(), QueueError> {
+        for framed in frames {
+            let Framed::Message(found) = framed else { continue };
+            let facts = HeaderFacts::read(found.content.raw());
+            let (mut recipients, mut verdict) = (Vec::new(), Verdict::default());
+            let order = RecipientOrder::default();
+            let envelope = read(&source, &found, &facts, order, &mut recipients);
+            let Some(envelope) = &envelope else { continue };
+            let case = Case {
+                envelope,
+                recipients: &recipients,
+                header_hops: facts.hops,
+                is_report: facts.is_report,
+            };
+            let judge =
+                Judge { directory: self.directory, policy: Policy::default(), now: self.now };
+            judge.decide(case, &mut verdict);
+            (self.look)(&Judged { found, case, verdict: &verdict });
+        }
+        Ok(())
+    }
+}
+
+/// Reads and judges a queue whole, under the default policy; damage is passed over.
+pub(crate) fn judge_all(
+    spec: &str,
+    directory: &Directory,
+    now: Time,
+    look: impl FnMut(&Judged<'_, '_>),
+) {
+    let queue = Queue::open(spec).unwrap();
+    let mut judging = Judging { directory, now, look };
+    for span in queue.cut(1 << 40).unwrap() {
+        queue.read(&span, &mut Buffers::default(), &mut judging).unwrap();
     }
 }
 

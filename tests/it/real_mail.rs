@@ -35,7 +35,7 @@ pub(crate) fn corpus(test: &str) -> Option<Vec<Vec<u8>>> {
 }
 
 /// A message of the corpus: its From_ line, where it has one, and its content.
-fn split(message: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split(message: &[u8]) -> (&[u8], &[u8]) {
     if !message.starts_with(b"From ") {
         return (b"From MAILER-DAEMON Thu Jan  1 00:00:00 1970\n", message);
     }

@@ -92,10 +92,6 @@ fn theirs(line: &str) -> Value {
             })
         })
         .collect();
-    let reverse_path = envelope["reverse_path"].as_str().map(|path| {
-        let bytes: Vec<u8> = path.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
-        latin1(&bytes)
-    });
     json!({
         "offset": line["offset"],
         "length": line["length"],
@@ -104,7 +100,7 @@ fn theirs(line: &str) -> Value {
         "envelope": {
             "queue_id": envelope["queue_id"],
             "arrival_time": envelope["arrival_time"],
-            "reverse_path": reverse_path,
+            "reverse_path": envelope["reverse_path"],
             "attempts": or(&envelope["attempts"], 0.into()),
             "next_attempt": envelope["next_attempt"],
             "expiry": envelope["expiry"],
