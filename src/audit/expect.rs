@@ -8,21 +8,15 @@ use crate::mail::envelope::QueueId;
 use crate::queue::segment::read::{self, RecipientNotes};
 use ahash::AHashMap;
 use serde::Deserialize;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A manifest, by places.
 #[derive(Debug)]
 pub(super) struct Manifest {
-    entries: AHashMap<Place, Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    line: Line,
-    seen: AtomicBool,
+    lines: AHashMap<Place, Line>,
 }
 
 /// A line of a manifest but its first.
@@ -106,7 +100,7 @@ impl Manifest {
     pub(super) fn load(path: &Path) -> Result<Self, ManifestError> {
         let failed = |source| ManifestError::Read { path: path.to_owned(), source };
         let file = BufReader::new(File::open(path).map_err(failed)?);
-        let mut entries = AHashMap::new();
+        let mut lines = AHashMap::new();
         for (number, line) in (1_usize..).zip(file.lines()) {
             let line = line.map_err(failed)?;
             let bad = |source| ManifestError::Line { path: path.to_owned(), number, source };
@@ -117,23 +111,19 @@ impl Manifest {
             let mut line: Line = serde_json::from_str(&line).map_err(bad)?;
             line.dispositions.sort_unstable();
             let key = place(line.file.as_bytes(), line.offset);
-            entries.insert(key, Entry { line, seen: AtomicBool::new(false) });
+            lines.insert(key, line);
         }
-        Ok(Self { entries })
+        Ok(Self { lines })
     }
 
-    fn entry(&self, name: &[u8], offset: u64) -> Result<&Line, String> {
-        let entry = self.entries.get(&place(name, offset));
-        let entry = entry.ok_or_else(|| "it does not stand in the manifest".to_owned())?;
-        if entry.seen.swap(true, Ordering::Relaxed) {
-            return Err("it is there twice".to_owned());
-        }
-        Ok(&entry.line)
+    fn line(&self, name: &[u8], offset: u64) -> Result<&Line, String> {
+        let line = self.lines.get(&place(name, offset));
+        line.ok_or_else(|| "it does not stand in the manifest".to_owned())
     }
 
     /// Holds a message against its line.
     pub(super) fn check(&self, name: &[u8], offset: u64, seen: &Seen) -> Result<(), String> {
-        let line = self.entry(name, offset)?;
+        let line = self.line(name, offset)?;
         let checksum = format!("{:08x}", seen.checksum);
         let mut dispositions = seen.dispositions.clone();
         dispositions.sort_unstable();
@@ -143,9 +133,8 @@ impl Manifest {
         } else if line.checksum != checksum {
             Err(format!("the manifest ({hazard}) has checksum {}, not {checksum}", line.checksum))
         } else if line.quarantined != seen.quarantined {
-            let expected =
-                if line.quarantined { "it in quarantine" } else { "it not in quarantine" };
-            Err(format!("the manifest ({hazard}) expects {expected}"))
+            let expected = if line.quarantined { "in" } else { "not in" };
+            Err(format!("the manifest ({hazard}) expects it {expected} quarantine"))
         } else if line.dispositions != dispositions {
             let differing = |ours: &[SeenDisposition], other: &[SeenDisposition]| {
                 ours.iter().find(|d| !other.contains(d)).cloned()
@@ -160,7 +149,7 @@ impl Manifest {
 
     /// Holds a damaged range against its line.
     pub(super) fn check_damage(&self, name: &[u8], offset: u64, length: u64) -> Result<(), String> {
-        let line = self.entry(name, offset)?;
+        let line = self.line(name, offset)?;
         if line.damage && line.length == length {
             return Ok(());
         }
@@ -168,9 +157,9 @@ impl Manifest {
     }
 
     /// Places of the lines that nothing was held against.
-    pub(super) fn unseen(&self) -> Vec<String> {
-        let unseen = self.entries.values().filter(|entry| !entry.seen.load(Ordering::Relaxed));
-        let mut lines: Vec<_> = unseen.map(|entry| &entry.line).collect();
+    pub(super) fn unseen(&self, seen: &HashSet<Place>) -> Vec<String> {
+        let mut lines: Vec<_> =
+            self.lines.iter().filter(|(place, _)| !seen.contains(place)).map(|(_, l)| l).collect();
         lines.sort_unstable_by_key(|line| (&line.file, line.offset));
         lines.iter().map(|line| format!("{}, offset {}", line.file, line.offset)).collect()
     }
@@ -190,9 +179,6 @@ struct Head {
 pub enum ManifestError {
     #[error("{}: cannot read the manifest: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error(
-        "{}:{number}: not a line of a manifest: {source} (see docs/manifest.md)",
-        path.display()
-    )]
+    #[error("{}:{number}: not a line of a manifest: {source}", path.display())]
     Line { path: PathBuf, number: usize, source: serde_json::Error },
 }

@@ -17,6 +17,7 @@ use crate::queue::{Buffers, QueueError};
 use crate::spool::commits::{self, Commit};
 use crate::spool::folder::{self, Planned};
 use crate::spool::{Counts, SpoolError, Stream};
+use books::Place;
 use expect::Manifest;
 use rayon::prelude::*;
 use std::collections::HashSet;
@@ -45,6 +46,9 @@ pub struct Report {
     pub expected: u64,
     /// The first findings, in the order of the queue.
     pub findings: Vec<Finding>,
+    /// Places that were held against the manifest.
+    #[serde(skip)]
+    seen: HashSet<Place>,
 }
 
 /// How something is not as it has to be.
@@ -98,6 +102,7 @@ impl Report {
         self.wrong += other.wrong;
         self.counts.add(&other.counts);
         self.expected += other.expected;
+        self.seen.extend(other.seen);
         let room = FINDINGS_MAX.saturating_sub(self.findings.len());
         self.findings.extend(other.findings.into_iter().take(room));
     }
@@ -105,8 +110,9 @@ impl Report {
 
 /// Audits a run; holds it against a manifest of `inqueue-gen`, where one is given.
 ///
-/// # Errors The run, its queue or the manifest can't be read. What is read and isn't right is a
-/// finding, not an error.
+/// # Errors
+/// The run, its queue or the manifest can't be read. What is read and isn't right is a finding, not
+/// an error.
 pub fn audit(run: &Path, expect: Option<&Path>) -> Result<Report, AuditError> {
     let planned = folder::read_plan(run)?;
     let manifest = expect.map(Manifest::load).transpose()?;
@@ -130,7 +136,7 @@ pub fn audit(run: &Path, expect: Option<&Path>) -> Result<Report, AuditError> {
     if let Some(manifest) = &manifest
         && report.parts_uncommitted == 0
     {
-        for entry in manifest.unseen() {
+        for entry in manifest.unseen(&report.seen) {
             report.find(Kind::Lost, entry, "stands in the manifest, not in the queue");
         }
     }

@@ -4,7 +4,7 @@
 //! Not here: reading stream files (`books`). Each check says what it found and goes on: one wrong
 //! record doesn't hide the next.
 
-use super::books::{Books, Event, Files, place};
+use super::books::{self, Books, Event, Files, place};
 use super::expect::{Manifest, Seen, SeenDisposition};
 use super::{AuditError, Kind, Report};
 use crate::event::{Number, json};
@@ -411,6 +411,7 @@ impl Auditor<'_, '_> {
     fn expect(&mut self, again: &Again<'_, '_>, seen: &Seen) {
         let Some(manifest) = self.manifest else { return };
         self.report.expected += 1;
+        self.report.seen.insert(place(again.name, again.found.offset));
         if let Err(what) = manifest.check(again.name, again.found.offset, seen) {
             self.find(Kind::Wrong, again, what);
         }
@@ -447,6 +448,7 @@ impl Auditor<'_, '_> {
         self.one_set_aside(&place, &events, Stream::Quarantine);
         if let Some(manifest) = self.manifest {
             self.report.expected += 1;
+            self.report.seen.insert(books::place(source.name, damage.offset));
             if let Err(what) = manifest.check_damage(source.name, damage.offset, damage.length) {
                 self.report.find(Kind::Wrong, place, what);
             }

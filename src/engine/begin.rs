@@ -54,8 +54,9 @@ impl Run {
     /// Begins a run in a folder that doesn't exist or is empty; goes on where the folder holds a
     /// run.
     ///
-    /// # Errors The folder is something else or in use, what is asked for isn't what its plan says,
-    /// or the queue can't be read.
+    /// # Errors
+    /// The folder is something else or in use, what is asked for isn't what its plan says, or the
+    /// queue can't be read.
     pub fn begin(out: &Path, request: Request, directory: &Directory) -> Result<Self, EngineError> {
         if request.queues.is_empty() {
             return Err(EngineError::NoQueue);

@@ -2,11 +2,11 @@
 //! when a step fails.
 //!
 //! A worker is a visitor of its part: it gets messages and damage in queue order, and appends to
-//! the part's buffers. Steps run inside `isolate`: a fault in parse, decide or render takes the
-//! buffers back and quarantines the message byte for byte; one in a report turns what it would have
-//! reported into dead letters; one in an event leaves an event made from numbers alone. Not here:
-//! which part, writing, committing. Invariant: after each message its marks hold, and each of its
-//! recipients has one outcome.
+//! the part's buffers. Steps run inside
+//! `isolate`: a fault in parse, decide or render takes the buffers back and quarantines the message
+//! byte for byte; one in a report turns what it would have reported into dead letters; one in an
+//! event leaves an event made from numbers alone. Not here: which part, writing, committing.
+//! Invariant: after each message its marks hold, and each of its recipients has one outcome.
 
 use super::isolate::{Fault, Stage, inject, isolate};
 use super::{Context, EngineError};
@@ -15,7 +15,7 @@ use crate::event::json::{self, Subject};
 use crate::limits;
 use crate::mail::content::Content;
 use crate::mail::envelope::{Envelope, Recipient};
-use crate::mail::header::HeaderFacts;
+use crate::mail::header::{HeaderFacts, RecipientField};
 use crate::ndr;
 use crate::queue::segment::write::Payload;
 use crate::queue::{Damage, DamageKind, Found, Framed, Frames, Source, Visit, envelope};
@@ -42,6 +42,7 @@ pub(super) struct Walk<'r> {
 /// Lists that borrow from the queue while a batch is in hand.
 #[derive(Debug, Default)]
 struct Memory<'a> {
+    fields: Vec<(RecipientField, &'a [u8])>,
     recipients: Vec<Recipient<'a>>,
     verdict: Verdict<'a>,
 }
@@ -49,9 +50,11 @@ struct Memory<'a> {
 impl Memory<'_> {
     /// The same memory, empty, for another batch.
     fn recycle<'b>(mut self) -> Memory<'b> {
+        self.fields.clear();
         self.recipients.clear();
+        // Collecting an emptied vector into one of the same layout keeps its memory.
         Memory {
-            // Collecting an emptied vector into one of the same layout keeps its memory.
+            fields: self.fields.into_iter().map_while(|_| None).collect(),
             recipients: self.recipients.into_iter().map_while(|_| None).collect(),
             verdict: self.verdict.recycle(),
         }
@@ -162,7 +165,7 @@ impl<'r> Walk<'r> {
         memory.recipients.clear();
         let raw = found.content.raw();
         let head = raw.get(..raw.len().min(limits::HEADER_BYTES_MAX)).unwrap_or_default();
-        let facts = HeaderFacts::read(head);
+        let facts = HeaderFacts::read_into(std::mem::take(&mut memory.fields), head);
         hand.marker = facts.fault;
         inject(hand.marker, Stage::Parse);
         let order = self.context.recipients;
@@ -179,6 +182,7 @@ impl<'r> Walk<'r> {
             is_report: facts.is_report,
         };
         self.context.judge.decide(case, &mut memory.verdict);
+        memory.fields = facts.recipients;
         true
     }
 

@@ -30,18 +30,30 @@ use crossbeam_deque::Injector;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 
 /// What doesn't change the bytes that come out.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'s> {
-    /// Workers.
-    pub workers: usize,
+    /// Workers; as many as processors where none are named.
+    pub workers: Option<usize>,
     /// When what is written must be on the disk.
     pub sync: Sync,
     /// Set from outside: no further part is begun, what is begun is committed.
-    pub stop: &'s AtomicBool,
+    pub stop: &'s Stop,
+}
+
+/// A request to stop, which a handler of signals may set.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// The flag: true asks to stop.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
 }
 
 /// How far a run is.
@@ -144,7 +156,7 @@ pub fn run(
         judge: Judge { directory, policy: plan.options.policy, now: plan.options.clock() },
         hostname: &plan.options.hostname,
         recipients: plan.options.recipients,
-        stop: settings.stop,
+        stop: &settings.stop.0,
     };
     let left = plan.parts.len() - done.len();
     let mut shift = Shift::new(&context, &tasks, now);
@@ -154,7 +166,9 @@ pub fn run(
         let (folder, log) = (context.folder, &mut run.log);
         let committer =
             scope.spawn(move || commit::commit(folder, log, settings.sync, &finished, &tell));
-        let workers = settings.workers.clamp(1, limits::WORKERS_MAX).min(left.max(1));
+        let own = || std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = settings.workers.unwrap_or_else(own).clamp(1, limits::WORKERS_MAX);
+        let workers = workers.min(left.max(1));
         shift.work(scope, workers, &hand_in, progress);
         drop(hand_in);
         // It ends when all that was handed in is committed.
@@ -293,18 +307,12 @@ pub enum EngineError {
     Spool(#[from] SpoolError),
     #[error("part {part} is not done: {error}")]
     Part { part: u32, error: Box<EngineError> },
-    #[error(
-        "part {part} is not done: {tries} workers died over it \
-         (see engine.jsonl in the run's folder)"
-    )]
+    #[error("part {part} is not done: {tries} workers died over it (see engine.jsonl)")]
     PartLost { part: u32, tries: u32 },
     #[error("the group commit died; what it has logged is safe (run again to go on)")]
     CommitterDied,
-    #[error(
-        "{}: this run was begun otherwise (run into a new folder, or as it was):\n  {}",
-        path.display(),
-        differences.join("\n  ")
-    )]
+    #[error("{}: this run was begun otherwise (run into a new folder, or as it was):\n  {}",
+        path.display(), differences.join("\n  "))]
     Differs { path: PathBuf, differences: Vec<String> },
     #[error(
         "parts of {part_bytes} bytes would be more than {} parts (choose a larger --part-size)",

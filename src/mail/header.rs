@@ -5,7 +5,6 @@
 
 use crate::limits;
 use memchr::memchr;
-use smallvec::SmallVec;
 
 /// A header field: its name, and its value with its folding, without the last line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +117,7 @@ pub struct HeaderFacts<'a> {
     /// The topmost Content-Type is `multipart/report`: the message is itself a report (RFC 6522).
     pub is_report: bool,
     /// The fields that may name recipients, in order; for Delivered-To the topmost alone.
-    pub recipients: SmallVec<[(RecipientField, &'a [u8]); 12]>,
+    pub recipients: Vec<(RecipientField, &'a [u8])>,
     /// Marker of an injected fault, where the feature is on.
     pub fault: Option<&'a [u8]>,
 }
@@ -126,7 +125,13 @@ pub struct HeaderFacts<'a> {
 impl<'a> HeaderFacts<'a> {
     /// Reads them.
     pub fn read(content: &'a [u8]) -> Self {
-        let mut facts = Self::default();
+        Self::read_into(Vec::new(), content)
+    }
+
+    /// Reads them, into the memory of a list that is used again.
+    pub fn read_into(mut recipients: Vec<(RecipientField, &'a [u8])>, content: &'a [u8]) -> Self {
+        recipients.clear();
+        let mut facts = Self { recipients, ..Self::default() };
         let mut content_type_seen = false;
         for field in fields(content) {
             // Most fields are told apart by their first byte alone.

@@ -343,6 +343,11 @@ impl Queue {
         for (index, file) in files.iter().enumerate() {
             let size = file.identity.size;
             let walked = matches!(self.format, Format::MboxCl | Format::MboxCl2);
+            if self.format == Format::Eml {
+                // One file is one message, whatever its length.
+                spans.push(Span::Bytes(0, 0, size));
+                continue;
+            }
             let starts = match self.format.mbox_kind() {
                 Some(kind) if walked && size > 0 => {
                     let bytes = self.open_file(index, Vec::new())?;

@@ -13,7 +13,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes that hold messages, of one origin, for as long as a visitor looks at them.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +79,7 @@ impl Frames<'_> {
 pub struct Buffers {
     file: Vec<u8>,
     arena: Vec<u8>,
+    path: PathBuf,
 }
 impl Queue {
     /// Gives the messages of a part to a visitor, in order.
@@ -146,7 +147,13 @@ impl Queue {
         let Files::Folder(list) = &self.files else { return Ok(()) };
         let mut next = files.start;
         while next < files.end {
-            let load = Load::take(&self.path, list, next..files.end, &mut buffers.arena)?;
+            let load = Load::take(
+                &self.path,
+                list,
+                next..files.end,
+                &mut buffers.arena,
+                &mut buffers.path,
+            )?;
             next += load.pieces.len() as u64;
             let founds: Vec<Found<'_>> =
                 load.pieces.iter().map(|piece| piece.found(&buffers.arena)).collect();
@@ -183,24 +190,28 @@ impl<'l> Load<'l> {
         list: &'l FileList,
         files: Range<u64>,
         arena: &mut Vec<u8>,
+        path: &mut PathBuf,
     ) -> Result<Self, QueueError> {
         arena.clear();
         if arena.capacity() > limits::BUFFER_KEPT_BYTES_MAX {
             *arena = Vec::new();
         }
-        let mut pieces = Vec::new();
+        let mut pieces = Vec::with_capacity(limits::BATCH_MESSAGES);
         for index in files.take(limits::BATCH_MESSAGES) {
             let Some(entry) = list.get(index) else { break };
-            let path = root.join(OsStr::from_bytes(entry.name));
-            let failed = |source| QueueError::Read { path: path.clone(), source };
+            path.as_mut_os_string().clear();
+            path.push(root);
+            path.push(OsStr::from_bytes(entry.name));
+            let path = path.as_path();
+            let failed = |source| QueueError::Read { path: path.to_owned(), source };
             let bytes = if entry.size >= limits::MAP_BYTES_MIN {
-                let (bytes, identity) = FileBytes::open(&path, Vec::new()).map_err(failed)?;
-                unchanged(&path, &entry, identity)?;
+                let (bytes, identity) = FileBytes::open(path, Vec::new()).map_err(failed)?;
+                unchanged(path, &entry, identity)?;
                 PieceBytes::Own(bytes)
             } else {
-                let mut file = File::open(&path).map_err(failed)?;
+                let mut file = File::open(path).map_err(failed)?;
                 let metadata = file.metadata().map_err(failed)?;
-                unchanged(&path, &entry, Identity::of(&metadata))?;
+                unchanged(path, &entry, Identity::of(&metadata))?;
                 let start = arena.len();
                 bytes::read_exactly(&mut file, entry.size, arena).map_err(failed)?;
                 PieceBytes::Arena(start..arena.len())

@@ -47,7 +47,9 @@ pub struct Planned {
 pub fn read_plan(run: &Path) -> Result<Planned, SpoolError> {
     let path = run.join(PLAN);
     let text = fs::read(&path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => SpoolError::NotARun { path: run.to_owned() },
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            SpoolError::NotARun { path: run.to_owned() }
+        }
         _ => SpoolError::Read { path: path.clone(), source },
     })?;
     let plan: Plan = serde_json::from_slice(&text)
@@ -62,7 +64,7 @@ pub fn read_plan(run: &Path) -> Result<Planned, SpoolError> {
         let list = match queue.list {
             Some(checksum) => {
                 let list = fs::read(&list_path).map_err(SpoolError::read(&list_path))?;
-                if crc32c::crc32c(&list) != checksum {
+                if xxhash_rust::xxh3::xxh3_64(&list) != checksum {
                     return Err(SpoolError::altered(&list_path, "its checksum is not the plan's"));
                 }
                 Some(list)
@@ -95,7 +97,7 @@ impl RunFolder {
             .filter_map(Result::ok)
             .any(|entry| !is_ours(&entry.file_name().to_string_lossy()));
         if foreign || is_run(path) {
-            return Err(SpoolError::NotARun { path: path.to_owned() });
+            return Err(SpoolError::Occupied { path: path.to_owned() });
         }
         let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: lock };
         for stream in Stream::ALL {

@@ -2,9 +2,10 @@
 //! only room that writes.
 //!
 //! `plan` says what the run means to do; `part` writes one part's files, one a stream; `record`
-//! says what stands in them; `commits` is the log of what is done for good. Not here: who does a
-//! part when, and what becomes of a message. Invariant: a part is done when its line is whole in
-//! the commit log, and not before; the files of all other parts are waste.
+//! says what stands in them;
+//! `commits` is the log of what is done for good. Not here: who does a part when, and what becomes
+//! of a message. Invariant: a part is done when its line is whole in the commit log, and not
+//! before; the files of all other parts are waste.
 
 pub mod commits;
 pub mod folder;
@@ -198,29 +199,23 @@ pub enum Sync {
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each says itself what it is")]
 pub enum SpoolError {
-    #[error(
-        "{}: cannot write: {source} (what is committed is safe: run again when it is mended)",
-        path.display()
-    )]
+    #[error("{}: cannot write: {source} (what is committed is safe: run again when it is mended)",
+        path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("{}: cannot read: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error(
-        "{}: is not the folder of a run, and not empty (name a folder that does not exist yet)",
-        path.display()
-    )]
+    #[error("{}: is not the folder of a run (it has no plan.json)", path.display())]
     NotARun { path: PathBuf },
+    #[error("{}: is not the folder of a run, and not empty (name a folder that does not exist yet)",
+        path.display())]
+    Occupied { path: PathBuf },
     #[error("{}: another process works on this run (wait for it, or stop it)", path.display())]
     Locked { path: PathBuf },
-    #[error(
-        "{}: {what} (the file was altered; make a new run into another folder)",
-        path.display()
-    )]
+    #[error("{}: {what} (the file was altered; make a new run into another folder)",
+        path.display())]
     Altered { path: PathBuf, what: String },
-    #[error(
-        "{}: its name is not UTF-8, and could not be written into the plan (rename it)",
-        path.display()
-    )]
+    #[error("{}: its name is not UTF-8, and could not be written into the plan (rename it)",
+        path.display())]
     Name { path: PathBuf },
 }
 

@@ -13,6 +13,7 @@ use crate::queue::files::FileList;
 use crate::queue::{Format, Queue, QueueFile, Span};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Version of the plan's form.
 pub const VERSION: u32 = 1;
@@ -41,9 +42,9 @@ pub struct PlannedQueue {
     pub format: Format,
     /// Its big files.
     pub files: Vec<QueueFile>,
-    /// CRC32C of its list of small files, which stands in `files-N`; none where it has no such
-    /// list.
-    pub list: Option<u32>,
+    /// XXH3 of its list of small files, which stands in `files-N`; none where it has no such list.
+    /// (A CRC32C wouldn't do: the list ends in its own, and so all lists would have the same.)
+    pub list: Option<u64>,
     /// Files in that list.
     pub list_len: u64,
     /// All its bytes.
@@ -110,7 +111,7 @@ impl PlannedQueue {
             path,
             format: queue.format(),
             files: queue.big_files().to_vec(),
-            list: list.as_deref().map(crc32c::crc32c),
+            list: list.as_deref().map(xxh3_64),
             list_len: queue.file_list().map_or(0, FileList::len),
             bytes: queue.total_bytes(),
         };

@@ -6,7 +6,7 @@ use inqueue_gen::Format;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Numbers from a seed (SplitMix64).
+/// Numbers from a seed (`SplitMix64`).
 struct Numbers(u64);
 
 impl Numbers {

@@ -1,5 +1,5 @@
-//! Behaviour, through the public API, the real binary, and readers of other makers. One binary, one
-//! module a subject.
+//! The integration tests: one binary, one module a subject. They use the public API, the real
+//! binary, and readers of other makers.
 
 #![allow(
     clippy::unwrap_used,

@@ -37,18 +37,12 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
 
 fn print(report: &Report, to: &mut impl io::Write) -> io::Result<()> {
     let Report { parts, parts_uncommitted, messages, dispositions, .. } = report;
-    let counts = &report.counts;
-    writeln!(
-        to,
-        "{messages} messages, {} damaged ranges, {dispositions} dispositions",
-        counts.damaged
-    )?;
+    let damaged = report.counts.damaged;
+    writeln!(to, "{messages} messages, {damaged} damaged ranges, {dispositions} dispositions")?;
+
     if *parts_uncommitted > 0 {
-        writeln!(
-            to,
-            "{parts_uncommitted} of {parts} parts are not committed: \
-             their mail is in the queue alone"
-        )?;
+        write!(to, "{parts_uncommitted} of {parts} parts are not committed: ")?;
+        writeln!(to, "their mail is in the queue alone")?;
     }
     if report.expected > 0 {
         writeln!(to, "{} held against the manifest", report.expected)?;

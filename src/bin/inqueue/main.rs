@@ -35,7 +35,16 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         // Where standard error is gone there is nobody to tell.
-        let _ = writeln!(std::io::stderr(), "inqueue: {error:#}");
+        let _ = writeln!(std::io::stderr(), "inqueue: {}", told(&error));
         ExitCode::from(1)
+    })
+}
+
+/// An error with its causes, but for those that its own text tells already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        text if text.contains(&cause) => told,
+        text => format!("{text}: {cause}"),
     })
 }

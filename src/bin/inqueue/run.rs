@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use inqueue::decide::{Policy, Remote};
 use inqueue::directory::Directory;
-use inqueue::engine::{self, Progress, Request, Run, Settings, Summary};
+use inqueue::engine::{self, Progress, Request, Run, Settings, Stop, Summary};
 use inqueue::limits;
 use inqueue::mail::address::Mailbox;
 use inqueue::mail::date::Time;
@@ -19,8 +19,6 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Processes queues; run it again after a crash, and it goes on.
@@ -115,21 +113,18 @@ fn lifetime(text: &str) -> Result<i64, String> {
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let stop = Arc::new(AtomicBool::new(false));
+    let stop = Stop::default();
     for signal in [SIGINT, SIGTERM] {
         // A second signal ends at once: what is committed is safe all the same.
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.flag())?;
+        signal_hook::flag::register(signal, stop.flag())?;
     }
     let queues = args.queues.iter().map(|spec| Queue::open(spec)).collect::<Result<Vec<_>, _>>()?;
     let directory = Directory::load(&args.directory)?;
     let mut run = Run::begin(&args.out, request(args, queues)?, &directory)?;
     let bar = bar(args, &run);
-    let workers = args
-        .workers
-        .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let settings = Settings {
-        workers,
+        workers: args.workers.map(usize::from),
         sync: match args.sync {
             SyncArg::Commit => Sync::Commit,
             SyncArg::End => Sync::End,
