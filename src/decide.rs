@@ -166,6 +166,8 @@ pub struct Verdict<'a> {
     /// How many of `dispositions` `served` knows.
     indexed: usize,
     expansions: Vec<Expansion<'a>>,
+    /// Targets in `expansions`.
+    targets_left: usize,
 }
 
 /// Targets that are still to be judged.
@@ -250,9 +252,8 @@ impl<'a> Judge<'a> {
             verdict.expansions.push(Expansion { targets: rest, ..expansion });
             let mut disposition = Disposition::new(ordinal, target);
             disposition.owner = expansion.owner;
-            if verdict.dispositions.len() < limits::DISPOSITIONS_MAX {
-                self.judge_path(disposition, expansion.level, expiry, verdict);
-            }
+            verdict.targets_left -= 1;
+            self.judge_path(disposition, expansion.level, expiry, verdict);
         }
     }
 
@@ -281,12 +282,13 @@ impl<'a> Judge<'a> {
         let (judged, expansion) = self.judge_mailbox(disposition, mailbox, expiry);
         let too_deep = level >= limits::EXPANSION_LEVELS_MAX;
         match expansion {
-            Some(_) if too_deep => {
+            Some((targets, _)) if too_deep || !verdict.has_room_for(targets.len()) => {
                 verdict.dispositions.push(judged.with(Outcome::Failed, EnhancedStatus::LOOP, 3));
             }
             Some((targets, list_owner)) => {
                 verdict.dispositions.push(judged);
                 let owner = list_owner.or(judged.owner);
+                verdict.targets_left += targets.len();
                 verdict.expansions.push(Expansion { targets, level: level + 1, owner });
             }
             None => verdict.dispositions.push(judged),
@@ -435,9 +437,15 @@ impl Verdict<'_> {
         self.served.clear();
         self.indexed = 0;
         self.expansions.clear();
+        self.targets_left = 0;
         self.next_attempt = None;
         self.expiry = Some(expiry);
         self.attempts = attempts;
+    }
+
+    /// True where so many targets more stay within the bound, with all that are still to be judged.
+    const fn has_room_for(&self, targets: usize) -> bool {
+        self.dispositions.len() + self.targets_left + targets <= limits::DISPOSITIONS_MAX
     }
 
     /// The same memory, empty, for messages of another lifetime.
@@ -448,6 +456,7 @@ impl Verdict<'_> {
             // Collecting an emptied vector into one of the same layout keeps its memory.
             dispositions: self.dispositions.into_iter().map_while(|_| None).collect(),
             expansions: self.expansions.into_iter().map_while(|_| None).collect(),
+            targets_left: 0,
             served: self.served,
             indexed: 0,
             next_attempt: None,

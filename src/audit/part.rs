@@ -111,17 +111,18 @@ impl Auditor<'_, '_> {
         let name = envelope::file_name(source, &found);
         let again = Again { name, found, checksum, envelope: &envelope, recipients };
         let records = self.claim_records(name, found.offset);
-        let key = envelope::key(&envelope, found.content, &mut self.scratch);
+        let len = found.content.len();
+        let key = envelope::key(&envelope, found.content, len, &mut self.scratch);
         let mut events = self.claim_events(key);
         let bare = Envelope::new(envelope::queue_id(source, &found));
-        let bare_key = envelope::key(&bare, found.content, &mut self.scratch);
+        let bare_key = envelope::key(&bare, found.content, len, &mut self.scratch);
         // A message whose envelope couldn't be parsed for a fault has its events under its name
         // alone.
         if bare_key != key {
             events.extend(self.claim_events(bare_key));
         }
         self.report.counts.messages += 1;
-        self.report.counts.content_bytes += found.content.len();
+        self.report.counts.content_bytes += len;
         self.report.counts.faults += self.count(&events, Number::FAULT);
         let in_quarantine = |index: &&usize| {
             self.books.records.get(**index).is_some_and(|r| r.stream == Stream::Quarantine)
@@ -428,7 +429,7 @@ impl Auditor<'_, '_> {
         let place = format!("{}, offset {}", String::from_utf8_lossy(source.name), damage.offset);
         let records = self.claim_records(source.name, damage.offset);
         let id = crate::mail::envelope::QueueId::Place { tag: source.tag, offset: damage.offset };
-        let key = envelope::key(&Envelope::new(id), content, &mut self.scratch);
+        let key = envelope::key(&Envelope::new(id), content, content.len(), &mut self.scratch);
         let events = self.claim_events(key);
         match records.as_slice() {
             [] => self.report.find(Kind::Lost, place.as_str(), "the damaged range is in no stream"),

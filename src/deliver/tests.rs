@@ -318,7 +318,7 @@ fn recipients_and_schedule_are_written_as_they_were_read() {
     let head = &out[crate::queue::segment::HEAD_LEN..];
     let read = crate::queue::segment::read::envelope(head, QueueId::Given(b""), &mut got).unwrap();
     assert_eq!(got, recipients);
-    assert_eq!(read.queue_id, envelope.queue_id);
+    assert_eq!(read.queue_id, QueueId::Written(b"id"));
     assert_eq!((read.attempts, read.expiry, read.ret), (3, Some(Time(5)), Some(Ret::Hdrs)));
     assert_eq!((read.arrival, read.reverse_path), (None, ReversePath::Unknown));
 }

@@ -118,7 +118,7 @@ impl<'r> Walk<'r> {
             marker: None,
             faults: SmallVec::new(),
         };
-        hand.key = envelope::key(&hand.envelope, content, &mut self.scratch.key);
+        hand.key = envelope::key(&hand.envelope, content, payload.len, &mut self.scratch.key);
         let stage = Cell::new(Stage::Parse);
         match isolate(&stage, || self.judge(source, &found, &mut hand, memory, &stage)) {
             Ok(true) => {}
@@ -172,7 +172,8 @@ impl<'r> Walk<'r> {
         let read = envelope::read(source, found, &facts, order, &mut memory.recipients);
         let Some(envelope) = read else { return false };
         hand.envelope = envelope;
-        hand.key = envelope::key(&hand.envelope, found.content, &mut self.scratch.key);
+        let Payload { content, len, .. } = hand.payload;
+        hand.key = envelope::key(&hand.envelope, content, len, &mut self.scratch.key);
         stage.set(Stage::Decide);
         inject(hand.marker, Stage::Decide);
         let case = Case {
@@ -343,7 +344,7 @@ impl<'r> Walk<'r> {
         let place =
             crate::mail::envelope::QueueId::Place { tag: source.tag, offset: damage.offset };
         let envelope = Envelope::new(place);
-        let key = envelope::key(&envelope, payload.content, &mut self.scratch.key);
+        let key = envelope::key(&envelope, payload.content, payload.len, &mut self.scratch.key);
         let reason = damage.kind.text().as_bytes();
         record::append_quarantine(&mut self.part, Known::Name(place), origin, &payload, reason);
         let subject = Subject {

@@ -58,10 +58,7 @@ impl Number {
             Self::REPORT_MADE => "Non delivery report generated.",
             Self::INVALID_RECIPIENT => "Invalid recipient(s) found.",
             Self::NO_MAILBAG => "No mailbox was found for the recipient.",
-            Self::FAULT => {
-                "A fault has occurred that prevents further processing of a message. \
-                 The message is set aside."
-            }
+            Self::FAULT => "A fault has occurred in the processing of a message.",
             Self::PROCESSED => "Message processed.",
             Self::SET_ASIDE => {
                 "Failed processing message. The message is set aside; its sender is known."

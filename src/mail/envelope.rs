@@ -50,6 +50,9 @@ pub enum QueueId<'a> {
     /// The queue's own name for it. Bytes that aren't printable ASCII, and `%`, are written as
     /// `%XX`.
     Given(&'a [u8]),
+    /// As a segment has it: written already, so that it stays the same from queue to queue. `%`
+    /// stays as it is.
+    Written(&'a [u8]),
     /// Made from its place, where the format has no names: the file's tag and the offset,
     /// `5F3A9C01.1A2B3C`.
     Place {
@@ -64,7 +67,8 @@ impl QueueId<'_> {
     /// Appends the name, printable ASCII without space, at most 255 bytes.
     pub fn write(&self, out: &mut Vec<u8>) {
         match *self {
-            Self::Given(name) => write_name(name, out),
+            Self::Written(name) if is_name(name) => out.extend_from_slice(name),
+            Self::Given(name) | Self::Written(name) => write_name(name, out),
             Self::Place { tag, offset } => {
                 write_hex(u64::from(tag), 8, out);
                 out.push(b'.');
@@ -72,6 +76,11 @@ impl QueueId<'_> {
             }
         }
     }
+}
+
+/// Printable ASCII without space, 1 to 255 bytes.
+fn is_name(name: &[u8]) -> bool {
+    (1..=255).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic)
 }
 
 fn write_name(name: &[u8], out: &mut Vec<u8>) {
@@ -219,6 +228,11 @@ mod tests {
         );
         assert_eq!(written(QueueId::Given(b"a b%\xff")), "a%20b%25%FF");
         assert_eq!(written(QueueId::Given(b"")), "%");
+        for raw in [&b"a b%"[..], b"", &b"\xff".repeat(300), &b"x".repeat(300)] {
+            let first = written(QueueId::Given(raw));
+            assert_eq!(written(QueueId::Written(first.as_bytes())), first, "stays as it is");
+        }
+        assert_eq!(written(QueueId::Written(b"a b")), "a%20b");
         assert!(written(QueueId::Given(&b"\0".repeat(10_000))).len() <= 255);
     }
 }

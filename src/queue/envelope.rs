@@ -66,18 +66,24 @@ pub fn file_name<'a>(source: &Source<'a>, found: &Found<'a>) -> &'a [u8] {
 /// Bytes of the content that go into a message's key.
 const KEY_CONTENT_BYTES: usize = 512;
 
-/// A number that is the same whenever this message is processed again, and that no other has: made
-/// from its name, its arrival, its length, its sender and the start of its content. Ids of events
-/// and reports are made from it.
-pub fn key(envelope: &Envelope<'_>, content: Content<'_>, scratch: &mut Vec<u8>) -> u64 {
+/// A number that is the same whenever this message is processed again, in whatever format, and that
+/// no other has: made from its name, its arrival, its length, its sender and the start of its
+/// content. Ids of events and reports are made from it. `len` is the content's length.
+pub fn key(envelope: &Envelope<'_>, content: Content<'_>, len: u64, scratch: &mut Vec<u8>) -> u64 {
     scratch.clear();
     envelope.queue_id.write(scratch);
     scratch.push(b' ');
     scratch.extend_from_slice(&envelope.arrival.map_or(0, |arrival| arrival.0).to_le_bytes());
-    scratch.extend_from_slice(&(content.raw().len() as u64).to_le_bytes());
+    scratch.extend_from_slice(&len.to_le_bytes());
     scratch.extend_from_slice(envelope.reverse_path.bytes());
-    let raw = content.raw();
-    scratch.extend_from_slice(raw.get(..raw.len().min(KEY_CONTENT_BYTES)).unwrap_or_default());
+    let end = scratch.len() + KEY_CONTENT_BYTES;
+    for run in content.runs() {
+        let room = end - scratch.len();
+        scratch.extend_from_slice(run.get(..run.len().min(room)).unwrap_or_default());
+        if scratch.len() == end {
+            break;
+        }
+    }
     xxhash_rust::xxh3::xxh3_64(scratch)
 }
 

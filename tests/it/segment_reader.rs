@@ -39,7 +39,7 @@ fn ours(seen: &Seen<'_, '_>) -> Value {
 
 fn our_envelope(case: Case<'_, '_>) -> Value {
     let envelope = case.envelope;
-    let QueueId::Given(queue_id) = envelope.queue_id else { panic!("a record without queue id") };
+    let QueueId::Written(queue_id) = envelope.queue_id else { panic!("a record without queue id") };
     let recipients: Vec<Value> = case
         .recipients
         .iter()

@@ -287,7 +287,7 @@ pub fn envelope<'a>(
     for field in fields(bytes) {
         let (tag, value) = field?;
         match tag {
-            tag::QUEUE_ID => envelope.queue_id = QueueId::Given(name(value)?),
+            tag::QUEUE_ID => envelope.queue_id = QueueId::Written(name(value)?),
             tag::ARRIVAL => envelope.arrival = Some(time(value)?),
             tag::REVERSE_PATH if value.is_empty() => envelope.reverse_path = ReversePath::Null,
             tag::REVERSE_PATH => envelope.reverse_path = ReversePath::Path(value),

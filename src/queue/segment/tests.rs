@@ -66,7 +66,7 @@ fn the_header_says_version_and_mark() {
 
 #[test]
 fn an_envelope_is_read_as_it_was_written() {
-    let mut written = Envelope::new(QueueId::Given(b"4bXyZ"));
+    let mut written = Envelope::new(QueueId::Written(b"4bXyZ"));
     written.arrival = Some(Time(-5));
     written.reverse_path = ReversePath::Null;
     written.attempts = 3;
