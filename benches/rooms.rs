@@ -242,7 +242,7 @@ fn events(criterion: &mut Criterion) {
         let subject = Subject {
             key: 7,
             attempts: 1,
-            now: NOW,
+            time: b"2026-01-02T03:04:05Z",
             queue_id: &envelope.queue_id,
             sender: envelope.reverse_path,
             size: CONTENT.len() as u64,

@@ -73,6 +73,7 @@ struct InHand<'a> {
     envelope: Envelope<'a>,
     origin: Origin<'a>,
     payload: Payload<'a>,
+    /// Its stable id; 0 until its envelope is read.
     key: u64,
     /// Marker of an injected fault.
     marker: Option<&'a [u8]>,
@@ -118,7 +119,6 @@ impl<'r> Walk<'r> {
             marker: None,
             faults: SmallVec::new(),
         };
-        hand.key = envelope::key(&hand.envelope, content, payload.len, &mut self.scratch.key);
         let stage = Cell::new(Stage::Parse);
         match isolate(&stage, || self.judge(source, &found, &mut hand, memory, &stage)) {
             Ok(true) => {}
@@ -303,6 +303,11 @@ impl<'r> Walk<'r> {
         memory: &Memory<'a>,
     ) -> Result<(), EngineError> {
         self.part.roll_back(mark);
+        if fault.stage == Stage::Parse {
+            // Of its envelope nothing is known but the name that its place gives it.
+            let Payload { content, len, .. } = hand.payload;
+            hand.key = envelope::key(&hand.envelope, content, len, &mut self.scratch.key);
+        }
         let reason = format!("fault in {}: {} ({})", fault.stage.name(), fault.text, fault.place);
         let known = if source.format == crate::queue::Format::Segment {
             Known::Verbatim(found.head)
@@ -350,7 +355,7 @@ impl<'r> Walk<'r> {
         let subject = Subject {
             key,
             attempts: 0,
-            now: self.context.judge.now,
+            time: &self.context.time,
             queue_id: &envelope.queue_id,
             sender: envelope.reverse_path,
             size: payload.len,
@@ -380,11 +385,11 @@ impl<'a> InHand<'a> {
         }
     }
 
-    fn subject(&self, attempts: u32, context: &Context<'_>) -> Subject<'_, 'a> {
+    fn subject<'c>(&'c self, attempts: u32, context: &'c Context<'_>) -> Subject<'c, 'a> {
         Subject {
             key: self.key,
             attempts,
-            now: context.judge.now,
+            time: &context.time,
             queue_id: &self.envelope.queue_id,
             sender: self.envelope.reverse_path,
             size: self.payload.len,

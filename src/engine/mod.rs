@@ -93,6 +93,8 @@ struct Context<'r> {
     plan: &'r Plan,
     queues: &'r [Queue],
     judge: Judge<'r>,
+    /// The run's time as events have it.
+    time: Vec<u8>,
     hostname: &'r str,
     recipients: RecipientOrder,
     stop: &'r AtomicBool,
@@ -154,6 +156,7 @@ pub fn run(
         plan,
         queues: &run.queues,
         judge: Judge { directory, policy: plan.options.policy, now: plan.options.clock() },
+        time: plan.options.now.clone().into_bytes(),
         hostname: &plan.options.hostname,
         recipients: plan.options.recipients,
         stop: &settings.stop.0,
@@ -237,7 +240,7 @@ impl<'r, 'c> Shift<'r, 'c> {
         self.workers_lost += 1;
         let tries = task.tries + 1;
         let mut line = Vec::new();
-        json::worker_lost(&mut line, self.context.judge.now, task.part, tries);
+        json::worker_lost(&mut line, &self.context.time, task.part, tries);
         if let Err(error) = self.context.folder.log_engine(&line) {
             self.errors.push(error.into());
         }

@@ -7,7 +7,6 @@
 use super::{Number, outcome_word};
 use crate::decide::{Disposition, Outcome};
 use crate::limits;
-use crate::mail::date::Time;
 use crate::mail::envelope::{QueueId, ReversePath, write_hex};
 
 /// What all events of a message share.
@@ -17,8 +16,8 @@ pub struct Subject<'c, 'a> {
     pub key: u64,
     /// Attempts made, this one included.
     pub attempts: u32,
-    /// The run's time.
-    pub now: Time,
+    /// The run's time, RFC 3339: rendered once, for all events.
+    pub time: &'c [u8],
     /// Name of the message in its queue.
     pub queue_id: &'c QueueId<'a>,
     /// Who sent it.
@@ -51,35 +50,38 @@ impl Sequence {
     }
 }
 
+/// What stands before a member's value.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
 /// The event of a disposition.
 pub fn disposition(out: &mut Vec<u8>, subject: &Subject<'_, '_>, index: u32, d: &Disposition<'_>) {
     let number = Number::of(d);
-    begin(out, subject.key, subject.attempts, subject.now, Sequence::Disposition(index), number);
+    begin(out, subject.key, subject.attempts, subject.time, Sequence::Disposition(index), number);
     about(out, subject);
-    member_number(out, "index", index);
+    member_number(out, key!("index"), index);
     if let Some(ordinal) = d.ordinal {
-        member_number(out, "ordinal", ordinal);
+        member_number(out, key!("ordinal"), ordinal);
     }
-    member_text(out, "recipient", d.address);
-    member(out, "outcome", outcome_word(d.outcome));
+    member_text(out, key!("recipient"), d.address);
+    member(out, key!("outcome"), outcome_word(d.outcome));
     out.extend_from_slice(b",\"status\":\"");
-    write_number(out, u64::from(d.status.class));
-    out.push(b'.');
-    write_number(out, u64::from(d.status.subject));
-    out.push(b'.');
-    write_number(out, u64::from(d.status.detail));
+    d.status.write(out);
     out.push(b'"');
     if d.number != 0 {
-        member_number(out, "code", u32::from(d.number));
+        member_number(out, key!("code"), u32::from(d.number));
     }
     if !d.route.is_empty() {
-        member_text(out, "route", d.route);
+        member_text(out, key!("route"), d.route);
     }
     if !d.detail.is_empty() {
-        member_text(out, "detail", d.detail);
+        member_text(out, key!("detail"), d.detail);
     }
     if let Outcome::DeadLetter(reason) = d.outcome {
-        member(out, "reason", reason.text());
+        member(out, key!("reason"), reason.text());
     }
     end(out, number);
 }
@@ -87,10 +89,10 @@ pub fn disposition(out: &mut Vec<u8>, subject: &Subject<'_, '_>, index: u32, d: 
 /// A report was made.
 pub fn report(out: &mut Vec<u8>, subject: &Subject<'_, '_>, index: u32, to: &[u8], failed: u32) {
     let number = Number::REPORT_MADE;
-    begin(out, subject.key, subject.attempts, subject.now, Sequence::Report(index), number);
+    begin(out, subject.key, subject.attempts, subject.time, Sequence::Report(index), number);
     about(out, subject);
-    member_text(out, "report_to", to);
-    member_number(out, "failed", failed);
+    member_text(out, key!("report_to"), to);
+    member_number(out, key!("failed"), failed);
     end(out, number);
 }
 
@@ -100,10 +102,10 @@ pub fn set_aside(out: &mut Vec<u8>, subject: &Subject<'_, '_>, stream: &str, rea
         ReversePath::Path(_) => Number::SET_ASIDE,
         ReversePath::Null | ReversePath::Unknown => Number::SET_ASIDE_NO_SENDER,
     };
-    begin(out, subject.key, subject.attempts, subject.now, Sequence::SetAside, number);
+    begin(out, subject.key, subject.attempts, subject.time, Sequence::SetAside, number);
     about(out, subject);
-    member(out, "stream", stream);
-    member_text(out, "reason", reason);
+    member(out, key!("stream"), stream);
+    member_text(out, key!("reason"), reason);
     end(out, number);
 }
 
@@ -117,31 +119,31 @@ pub fn fault(
     place: &str,
 ) {
     let number = Number::FAULT;
-    begin(out, subject.key, subject.attempts, subject.now, Sequence::Fault(index), number);
+    begin(out, subject.key, subject.attempts, subject.time, Sequence::Fault(index), number);
     about(out, subject);
-    member(out, "stage", stage);
-    member_text(out, "fault", text.as_bytes());
-    member_text(out, "place", place.as_bytes());
+    member(out, key!("stage"), stage);
+    member_text(out, key!("fault"), text.as_bytes());
+    member_text(out, key!("place"), place.as_bytes());
     end(out, number);
 }
 
 /// The event of a disposition, from numbers alone.
 pub fn minimal(out: &mut Vec<u8>, subject: &Subject<'_, '_>, index: u32, d: &Disposition<'_>) {
     let number = Number::of(d);
-    begin(out, subject.key, subject.attempts, subject.now, Sequence::Disposition(index), number);
+    begin(out, subject.key, subject.attempts, subject.time, Sequence::Disposition(index), number);
     queue_id(out, subject.queue_id);
-    member_number(out, "index", index);
+    member_number(out, key!("index"), index);
     if let Some(ordinal) = d.ordinal {
-        member_number(out, "ordinal", ordinal);
+        member_number(out, key!("ordinal"), ordinal);
     }
-    member(out, "outcome", outcome_word(d.outcome));
+    member(out, key!("outcome"), outcome_word(d.outcome));
     end(out, number);
 }
 
 /// A worker was lost over a part; not in the streams, but in the log of the engine.
-pub fn worker_lost(out: &mut Vec<u8>, now: Time, part: u32, tries: u32) {
-    begin(out, u64::from(part), tries, now, Sequence::SetAside, Number::WORKER_LOST);
-    member_number(out, "part", part);
+pub fn worker_lost(out: &mut Vec<u8>, time: &[u8], part: u32, tries: u32) {
+    begin(out, u64::from(part), tries, time, Sequence::SetAside, Number::WORKER_LOST);
+    member_number(out, key!("part"), part);
     end(out, Number::WORKER_LOST);
 }
 
@@ -149,7 +151,7 @@ fn begin(
     out: &mut Vec<u8>,
     key: u64,
     attempts: u32,
-    now: Time,
+    time: &[u8],
     sequence: Sequence,
     number: Number,
 ) {
@@ -162,17 +164,17 @@ fn begin(
     out.push(letter);
     write_number(out, u64::from(index));
     out.extend_from_slice(b"\",\"time\":\"");
-    now.write_rfc3339(out);
+    out.extend_from_slice(time);
     out.extend_from_slice(b"\",\"number\":");
     write_number(out, u64::from(number.0));
-    member(out, "type", number.kind());
+    member(out, key!("type"), number.kind());
 }
 
 fn about(out: &mut Vec<u8>, subject: &Subject<'_, '_>) {
     queue_id(out, subject.queue_id);
     match subject.sender {
         ReversePath::Unknown => out.extend_from_slice(b",\"sender\":null"),
-        other => member_text(out, "sender", other.bytes()),
+        other => member_text(out, key!("sender"), other.bytes()),
     }
     out.extend_from_slice(b",\"size\":");
     write_number(out, subject.size);
@@ -191,31 +193,27 @@ fn queue_id(out: &mut Vec<u8>, id: &QueueId<'_>) {
 }
 
 fn end(out: &mut Vec<u8>, number: Number) {
-    member(out, "text", number.text());
+    member(out, key!("text"), number.text());
     out.extend_from_slice(b"}\n");
 }
 
 /// A member whose value is ours: it needs no escapes.
-fn member(out: &mut Vec<u8>, name: &str, value: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":\"");
+fn member(out: &mut Vec<u8>, key: &str, value: &str) {
+    out.extend_from_slice(key.as_bytes());
+    out.push(b'"');
     out.extend_from_slice(value.as_bytes());
     out.push(b'"');
 }
 
-fn member_text(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":\"");
+fn member_text(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+    out.extend_from_slice(key.as_bytes());
+    out.push(b'"');
     write_text(out, value);
     out.push(b'"');
 }
 
-fn member_number(out: &mut Vec<u8>, name: &str, value: u32) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
+fn member_number(out: &mut Vec<u8>, key: &str, value: u32) {
+    out.extend_from_slice(key.as_bytes());
     write_number(out, u64::from(value));
 }
 
@@ -270,7 +268,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn subject<'c, 'a>(queue_id: &'c QueueId<'a>, sender: ReversePath<'a>) -> Subject<'c, 'a> {
-        Subject { key: 7, attempts: 1, now: Time::from_s(0), queue_id, sender, size: 5 }
+        Subject { key: 7, attempts: 1, time: b"1970-01-01T00:00:00Z", queue_id, sender, size: 5 }
     }
 
     proptest! {

@@ -156,6 +156,17 @@ impl Time {
         Some(Self((seconds - zone_s) * 1_000_000 + micros))
     }
 
+    /// Reads exactly what [`Self::write_asctime`] writes, whatever the day's name.
+    pub fn parse_asctime(text: &[u8; 24]) -> Option<Self> {
+        let [_, _, _, b' ', m1, m2, m3, b' ', d1, d2, b' ', rest @ ..] = text else { return None };
+        let [h1, h2, b':', i1, i2, b':', s1, s2, b' ', year @ ..] = rest else { return None };
+        let two = |tens: &u8, ones: &u8| digits(&[*tens, *ones]);
+        let day = two(if *d1 == b' ' { &b'0' } else { d1 }, d2)?;
+        let date = (digits(year)?, month_number(&[*m1, *m2, *m3])?, day);
+        let clock = (two(h1, h2)?, two(i1, i2)?, two(s1, s2)?);
+        Some(Self::from_s(from_civil(date, clock)?))
+    }
+
     /// Reads the date of a header field or a From_ line: `[Fri,] 2 Jan 2026 03:04[:05] [zone]`,
     /// `Fri Jan 2 03:04:05 [zone] 2026`.
     pub fn parse_mail(text: &[u8]) -> Option<Self> {

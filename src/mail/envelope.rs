@@ -105,14 +105,15 @@ fn write_name(name: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends upper case hexadecimal digits, at least `width`.
+/// Appends upper case hexadecimal digits, at least `width`, which is at most 16.
 pub fn write_hex(value: u64, width: usize, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let needed = (64 - value.leading_zeros() as usize).div_ceil(4).max(width).max(1);
-    for place in (0..needed).rev() {
-        let digit = (value >> (4 * place)) & 15;
-        out.push(usize::try_from(digit).ok().and_then(|d| DIGITS.get(d)).copied().unwrap_or(b'0'));
+    let mut digits = [b'0'; 16];
+    for (place, digit) in digits.iter_mut().rev().enumerate() {
+        let [nibble, ..] = ((value >> (4 * place)) & 15).to_le_bytes();
+        *digit = if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 };
     }
+    let needed = (64 - value.leading_zeros() as usize).div_ceil(4).max(width).max(1);
+    out.extend_from_slice(digits.get(digits.len().saturating_sub(needed)..).unwrap_or_default());
 }
 
 /// What the sender wants back with a report (RFC 3461, 4.3).

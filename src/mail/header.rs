@@ -51,29 +51,43 @@ impl Fields<'_> {
     }
 }
 
+impl<'a> Fields<'a> {
+    /// The next line with its continuation lines: a field, if it has a name.
+    fn next_line(&mut self) -> Option<&'a [u8]> {
+        let start = self.at;
+        if start >= self.content.len().min(limits::HEADER_BYTES_MAX)
+            || matches!(self.content.get(start..)?, [b'\n', ..] | [b'\r', b'\n', ..])
+        {
+            return None;
+        }
+        let mut end = self.line_end(start);
+        while matches!(self.content.get(end), Some(b' ' | b'\t')) {
+            end = self.line_end(end);
+        }
+        self.at = end;
+        self.content.get(start..end).map(strip_line_end)
+    }
+}
+
+impl<'a> Field<'a> {
+    /// Reads a line; none where it has no name.
+    fn read(line: &'a [u8]) -> Option<Self> {
+        let colon = memchr(b':', line)?;
+        let name = line.get(..colon)?.trim_ascii_end();
+        let is_name = !name.is_empty() && name.iter().all(|&b| b > b' ' && b != 127);
+        if is_name { Some(Self { name, value: line.get(colon + 1..)? }) } else { None }
+    }
+}
+
 impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
 
     fn next(&mut self) -> Option<Field<'a>> {
-        while self.at < self.content.len().min(limits::HEADER_BYTES_MAX) {
-            let start = self.at;
-            if matches!(self.content.get(start..)?, [b'\n', ..] | [b'\r', b'\n', ..]) {
-                return None;
-            }
-            let mut end = self.line_end(start);
-            while matches!(self.content.get(end), Some(b' ' | b'\t')) {
-                end = self.line_end(end);
-            }
-            self.at = end;
-            let line = strip_line_end(self.content.get(start..end)?);
-            let Some(colon) = memchr(b':', line) else { continue };
-            let name = line.get(..colon)?.trim_ascii_end();
-            let is_name = !name.is_empty() && name.iter().all(|&b| b > b' ' && b != 127);
-            if is_name {
-                return Some(Field { name, value: line.get(colon + 1..)? });
+        loop {
+            if let Some(field) = Field::read(self.next_line()?) {
+                return Some(field);
             }
         }
-        None
     }
 }
 
@@ -133,9 +147,15 @@ impl<'a> HeaderFacts<'a> {
         recipients.clear();
         let mut facts = Self { recipients, ..Self::default() };
         let mut content_type_seen = false;
-        for field in fields(content) {
+        let mut fields = fields(content);
+        while let Some(line) = fields.next_line() {
             // Most fields are told apart by their first byte alone.
-            match field.name.first().map(u8::to_ascii_lowercase) {
+            let first = line.first().map(u8::to_ascii_lowercase);
+            if !matches!(first, Some(b'b' | b'c' | b'd' | b'r' | b't' | b'x')) {
+                continue;
+            }
+            let Some(field) = Field::read(line) else { continue };
+            match first {
                 Some(b'r') if field.is("Received") => {
                     facts.hops = facts.hops.saturating_add(1);
                     facts.received = facts.received.or(Some(field.value));

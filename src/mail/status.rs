@@ -45,6 +45,16 @@ impl EnhancedStatus {
     /// 5.6.0: the message itself can't be delivered.
     pub const BAD_MESSAGE: Self = Self::new(5, 6, 0);
 
+    /// Appends it as text.
+    pub fn write(self, out: &mut Vec<u8>) {
+        for (index, number) in [self.class, self.subject, self.detail].into_iter().enumerate() {
+            if index > 0 {
+                out.push(b'.');
+            }
+            out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        }
+    }
+
     /// What it means, in a sentence for people.
     pub const fn text(self) -> &'static str {
         match (self.class, self.subject, self.detail) {

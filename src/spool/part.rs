@@ -150,8 +150,14 @@ impl Part {
     pub fn settle(&mut self, folder: &RunFolder, content: Content<'_>) -> Result<(), SpoolError> {
         for stream in Stream::ALL {
             let buffer = self.streams.get_mut(stream);
-            if !buffer.inserts.is_empty() || buffer.data.len() >= limits::BUFFER_BYTES {
-                buffer.write(folder, stream, self.number, content)?;
+            if !buffer.inserts.is_empty() {
+                buffer.write(folder, stream, self.number, buffer.data.len(), content)?;
+            } else if buffer.data.len() >= limits::BUFFER_BYTES {
+                // Up to a round offset: the system takes aligned pieces in larger pages.
+                let end = buffer.written + buffer.data.len() as u64;
+                let over = usize::try_from(end % limits::BUFFER_BYTES as u64).unwrap_or(0);
+                let whole = buffer.data.len() - over;
+                buffer.write(folder, stream, self.number, whole, content)?;
             }
         }
         Ok(())
@@ -165,7 +171,8 @@ impl Part {
         for stream in Stream::ALL {
             let buffer = self.streams.get_mut(stream);
             if !buffer.data.is_empty() {
-                buffer.write(folder, stream, self.number, Content::default())?;
+                let all = buffer.data.len();
+                buffer.write(folder, stream, self.number, all, Content::default())?;
             }
         }
         let mut files = PerStream::default();
@@ -180,11 +187,13 @@ impl Part {
 }
 
 impl Buffer {
+    /// Writes the first `length` bytes, with all contents that are to be put in.
     fn write(
         &mut self,
         folder: &RunFolder,
         stream: Stream,
         part: u32,
+        length: usize,
         content: Content<'_>,
     ) -> Result<(), SpoolError> {
         let failed = |source| SpoolError::Write { path: folder.part_path(stream, part), source };
@@ -200,14 +209,14 @@ impl Buffer {
             }
             start = at;
         }
-        file.write_all(self.data.get(start..).unwrap_or_default()).map_err(failed)?;
-        self.written += self.data.len() as u64 + self.inserted_bytes;
+        file.write_all(self.data.get(start..length).unwrap_or_default()).map_err(failed)?;
+        self.written += length as u64 + self.inserted_bytes;
         self.file = Some(file);
-        self.data.clear();
+        self.data.drain(..length);
         self.inserts.clear();
         self.inserted_bytes = 0;
         if self.data.capacity() > limits::BUFFER_KEPT_BYTES_MAX {
-            self.data = Vec::new();
+            self.data.shrink_to(limits::BUFFER_BYTES);
         }
         Ok(())
     }

@@ -15,7 +15,6 @@ use crate::mail::envelope::{Envelope, QueueId, Recipient, ReversePath, write_hex
 use crate::queue::segment::write::{Fields, Payload};
 use crate::queue::segment::{recipient_tag, tag};
 use smallvec::SmallVec;
-use std::io::Write as _;
 
 /// A message of the queue, judged.
 #[derive(Clone, Copy, Debug)]
@@ -134,10 +133,7 @@ impl<'a> Judged<'_, 'a> {
             out.bytes(recipient_tag::ORCPT, orcpt);
         }
         out.bytes(recipient_tag::OUTCOME, &[outcome_number(disposition.outcome)]);
-        out.text(recipient_tag::STATUS, |out| {
-            // Writing to memory can't fail.
-            let _ = write!(out, "{}", disposition.status);
-        });
+        out.text(recipient_tag::STATUS, |out| disposition.status.write(out));
         if disposition.number != 0 {
             out.bytes(recipient_tag::NUMBER, &disposition.number.to_le_bytes());
         }

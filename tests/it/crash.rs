@@ -33,25 +33,33 @@ fn run(queue: &Queue, out: &str) -> Command {
 /// to its end, it is compared and a new one begun, until so many kills have hit.
 #[test]
 fn kill_9_at_200_random_moments_changes_nothing() {
-    let queue = Queue::new(Format::Segment, 1_000, "all");
+    let queue = Queue::new(Format::Segment, 2_000, "all");
     let begun = Instant::now();
     assert_done(&run(&queue, "whole").output().unwrap());
-    let whole = begun.elapsed();
+    let mut longest = begun.elapsed();
     let mut numbers = Numbers(7);
     let (mut kills, mut ends, mut number) = (0, 0, 0);
+    let mut midway = 0;
     while kills < 200 {
         let out = format!("run-{number}");
+        let is_new = !queue.out(&out).exists();
         let mut child = run(&queue, &out).spawn().unwrap();
-        let micros = u64::try_from(whole.as_micros()).unwrap().max(1);
+        let micros = u64::try_from(longest.as_micros()).unwrap().max(1);
         // The moment is random, so it has to be waited for; nothing depends on where it falls.
-        std::thread::sleep(Duration::from_micros(numbers.next() % micros));
+        let moment = numbers.next() % micros;
+        std::thread::sleep(Duration::from_micros(moment));
         child.kill().unwrap();
         let status = child.wait().unwrap();
         if status.code().is_none() {
             kills += 1;
+            let log = std::fs::read(queue.out(&out).join("commits")).unwrap_or_default();
+            midway += usize::from(log.contains(&b'\n'));
             continue;
         }
-        // It had come to its end before the signal.
+        if is_new {
+            // It had come to its end before the signal: later moments would only miss.
+            longest = longest.min(Duration::from_micros(moment));
+        }
         assert_same_streams(&queue.out("whole"), &queue.out(&out));
         std::fs::remove_dir_all(queue.out(&out)).unwrap();
         number += 1;
@@ -61,7 +69,11 @@ fn kill_9_at_200_random_moments_changes_nothing() {
     assert_done(&run(&queue, &out).output().unwrap());
     assert_same_streams(&queue.out("whole"), &queue.out(&out));
     queue.assert_clean(&out);
-    eprintln!("{kills} kills, {} runs came to their end and were the same", ends + 1);
+    assert!(midway >= 50, "only {midway} of {kills} kills hit a run that had committed something");
+    eprintln!(
+        "{kills} kills, {midway} of them midway, {} runs came to their end and were the same",
+        ends + 1
+    );
 }
 
 #[test]

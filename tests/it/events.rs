@@ -4,17 +4,21 @@
 
 use inqueue::decide::{Disposition, NoReport, Outcome};
 use inqueue::event::json::{self, Subject};
-use inqueue::mail::date::Time;
 use inqueue::mail::envelope::{QueueId, ReversePath};
 use inqueue::mail::status::EnhancedStatus;
 use std::fs;
 use std::path::Path;
 
-const NOW: Time = Time::from_s(1_767_323_045);
-
 fn subject<'c>(id: &'c QueueId<'static>, sender: &'static [u8]) -> Subject<'c, 'static> {
     let sender = ReversePath::from_path(sender);
-    Subject { key: 0x5F3A_9C01_1A2B_3C4D, attempts: 1, now: NOW, queue_id: id, sender, size: 5230 }
+    Subject {
+        key: 0x5F3A_9C01_1A2B_3C4D,
+        attempts: 1,
+        time: b"2026-01-02T03:04:05Z",
+        queue_id: id,
+        sender,
+        size: 5230,
+    }
 }
 
 fn disposition(
@@ -70,7 +74,7 @@ fn examples() -> Vec<String> {
     json::set_aside(&mut out, &unknown, "quarantine", b"the content is damaged");
     json::fault(&mut out, &subject, 0, "render", "index out of bounds", "src/x.rs:1:2");
     json::minimal(&mut out, &subject, 6, &dispositions[6]);
-    json::worker_lost(&mut out, NOW, 17, 1);
+    json::worker_lost(&mut out, b"2026-01-02T03:04:05Z", 17, 1);
     String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
 }
 
