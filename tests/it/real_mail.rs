@@ -2,9 +2,10 @@
 //! the last byte as they were written, and as Python's `mailbox` reads them.
 //!
 //! `scripts/test` fetches the corpus (it isn't committed); `INQUEUE_REAL_MAIL` names another place
-//! for it. Where it isn't, the tests say that they are skipped. Not here: runs of the engine.
+//! for it. Where it isn't, the tests say that they are skipped.
 
 use crate::readers::{PART_SIZES, Seen, python, read_parts, skipped};
+use crate::support::{assert_done, assert_same_streams, audit, inqueue, text};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -162,6 +163,65 @@ fn real_mail_as_a_maildir_is_read_to_the_last_byte() {
         assert_same(&read.concat(), &expect, &what);
         if let Some(other) = &other {
             assert_same(&read.concat(), other, &format!("{what}, Python's mailbox"));
+        }
+    }
+}
+
+/// The engine over real mail: everything is accounted for, at any number of workers, and every
+/// report is read back by another's parser.
+#[test]
+fn real_mail_is_run_and_audited() {
+    let name = "real_mail_is_run_and_audited";
+    let Some(corpus) = corpus(name) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (mbox, expect) = mbox(&corpus);
+    fs::write(folder.path().join("queue.mbox"), mbox).unwrap();
+    fs::create_dir_all(folder.path().join("maildir/new")).unwrap();
+    for (index, message) in corpus.iter().enumerate() {
+        let file = folder.path().join(format!("maildir/new/{index:05}.real"));
+        fs::write(file, split(message).1).unwrap();
+    }
+    // Most of the mail is for the domains of the corpus's maker, of whom nobody but one exists.
+    let users = "yyyy@localhost.netnoteinc.com\n@localhost.spamassassin.taint.org\n";
+    fs::write(folder.path().join("users"), users).unwrap();
+    for (queue, messages) in [("queue.mbox", expect.len()), ("maildir:maildir", MESSAGES)] {
+        let run = |out: &str, workers: &str| {
+            let output = inqueue()
+                .current_dir(folder.path())
+                .args(["run", queue, "--directory", "users", "--out", out, "--json"])
+                .args([
+                    "--now",
+                    "2002-10-09T12:00:00Z",
+                    "--remote",
+                    "fail",
+                    "--hostname",
+                    "mta.example",
+                ])
+                .args(["--workers", workers, "--part-size", "1M"])
+                .output()
+                .unwrap();
+            assert_done(&output);
+        };
+        let (one, three) = (format!("{messages}-1"), format!("{messages}-3"));
+        run(&one, "1");
+        run(&three, "3");
+        let (one, three) = (folder.path().join(one), folder.path().join(three));
+        assert_same_streams(&one, &three);
+        let report = audit(&three, None);
+        assert_eq!(
+            [&report["lost"], &report["doubled"], &report["wrong"]],
+            [0, 0, 0],
+            "{report:#}"
+        );
+        assert_eq!(report["messages"], messages);
+        let counts = &report["counts"];
+        for outcome in ["delivered", "failed", "dead_letter", "reports"] {
+            assert!(counts[outcome].as_u64().unwrap() > 50, "{outcome}: {counts:#}");
+        }
+        assert_eq!([&counts["faults"], &counts["quarantined"]], [0, 0], "{counts:#}");
+        for report in crate::support::messages(&three, "ndr") {
+            let read = mail_parser::MessageParser::default().parse(&report.content).unwrap();
+            assert_eq!(read.parts.len(), 4, "{}", text(&report.content));
         }
     }
 }
