@@ -16,6 +16,7 @@ use inqueue::mail::date::Time;
 use inqueue::mail::envelope::{Envelope, QueueId, Recipient, ReversePath};
 use inqueue::mail::header::HeaderFacts;
 use inqueue::ndr::{Context, Returned, render};
+use inqueue::queue::bytes::FileBytes;
 use inqueue::queue::{Buffers, Framed, Frames, Queue, QueueError, Source, Visit, mbox, segment};
 use inqueue_gen::{Format, Mix, Options, generate};
 use std::fs;
@@ -259,5 +260,37 @@ fn events(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(rooms, framing, addresses, envelopes, decide, reports, events);
+/// Opening, looking at every byte once, and closing: by mapping, and by reading. Decides
+/// `limits::MAP_BYTES_MIN`.
+fn map_or_read(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("map or read");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let largest: u32 = if messages() > 1_000 { 24 } else { 17 };
+    for shift in (12..=largest).step_by(2) {
+        let size = 1_u64 << shift;
+        fs::write(&path, vec![b'x'; 1 << shift]).unwrap();
+        group.throughput(Throughput::Bytes(size));
+        group.bench_function(format!("map {} KiB", size >> 10), |b| {
+            b.iter(|| {
+                let bytes = FileBytes::map(&fs::File::open(&path).unwrap()).unwrap();
+                memchr::memchr(b'y', bytes.bytes())
+            });
+        });
+        let mut buffer = Vec::new();
+        group.bench_function(format!("read {} KiB", size >> 10), |b| {
+            b.iter(|| {
+                let mut file = fs::File::open(&path).unwrap();
+                let memory = std::mem::take(&mut buffer);
+                let bytes = FileBytes::read(&mut file, size, memory).unwrap();
+                let found = memchr::memchr(b'y', bytes.bytes());
+                buffer = bytes.into_buffer();
+                found
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(rooms, framing, addresses, envelopes, decide, reports, events, map_or_read);
 criterion_main!(rooms);

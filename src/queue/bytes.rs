@@ -60,15 +60,40 @@ impl FileBytes {
     ///
     /// # Errors
     /// Whatever the system says; also when the file grew or shrank while it was read.
-    pub fn open(path: &Path, mut buffer: Vec<u8>) -> io::Result<(Self, Identity)> {
+    pub fn open(path: &Path, buffer: Vec<u8>) -> io::Result<(Self, Identity)> {
         let mut file = File::open(path)?;
         let identity = Identity::of(&file.metadata()?);
-        if identity.size >= limits::MAP_BYTES_MIN {
-            return Ok((Self::Mapped(map(&file)?), identity));
-        }
+        let bytes = if identity.size >= limits::MAP_BYTES_MIN {
+            Self::map(&file)?
+        } else {
+            Self::read(&mut file, identity.size, buffer)?
+        };
+        Ok((bytes, identity))
+    }
+
+    /// Maps a file.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn map(file: &File) -> io::Result<Self> {
+        // SAFETY: the map is read only and private to this process. What can go wrong is that
+        // another process writes to the file or shortens it: changed bytes are still bytes (every
+        // reader here takes any), and the identity is compared again before a part is committed; a
+        // shortened file is a SIGBUS, which the module's text owns up to.
+        let map = unsafe { Mmap::map(file)? };
+        // Advice that isn't taken costs nothing.
+        let _ = map.advise(Advice::Sequential);
+        Ok(Self::Mapped(map))
+    }
+
+    /// Reads a file of this size, into memory that is used again.
+    ///
+    /// # Errors
+    /// Whatever the system says; also when the file is of another size.
+    pub fn read(file: &mut File, size: u64, mut buffer: Vec<u8>) -> io::Result<Self> {
         buffer.clear();
-        read_exactly(&mut file, identity.size, &mut buffer)?;
-        Ok((Self::Read(buffer), identity))
+        read_exactly(file, size, &mut buffer)?;
+        Ok(Self::Read(buffer))
     }
 
     /// All of them.
@@ -86,17 +111,6 @@ impl FileBytes {
             Self::Read(buffer) => buffer,
         }
     }
-}
-
-fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: the map is read only and private to this process. What can go wrong is that another
-    // process writes to the file or shortens it: changed bytes are still bytes (every reader here
-    // takes any), and the identity is compared again before a part is committed; a shortened file
-    // is a SIGBUS, which the module's text owns up to.
-    let map = unsafe { Mmap::map(file)? };
-    // Advice that isn't taken costs nothing.
-    let _ = map.advise(Advice::Sequential);
-    Ok(map)
 }
 
 /// Appends exactly `size` bytes of a file to a buffer.
