@@ -52,6 +52,11 @@ pub const CONTENT_IN_PLACE_BYTES_MIN: usize = 256 << 10;
 /// A recycled buffer that one large message has blown up beyond this is given back to the system.
 pub const BUFFER_KEPT_BYTES_MAX: usize = 8 << 20;
 
+/// Files held at once that records of a segment refer to: as many as a process may well have open.
+pub const REFERENCED_FILES_MAX: usize = 256;
+/// Their bytes, of those that are read and not mapped, after which no further one is opened.
+pub const REFERENCED_BYTES_MAX: usize = 32 << 20;
+
 /// Parts of one run: each is a line of the plan, and up to six files.
 pub const PARTS_MAX: u64 = 1_000_000;
 /// Workers that can be asked for: each holds up to six files open, and systems give 1,024 by

@@ -145,7 +145,7 @@ impl<'s> Books<'s> {
             };
             let key = self::place(origin.0, origin.1);
             self.by_place.entry(key).or_default().push(self.records.len());
-            let checksum = records.content_checksum();
+            let checksum = records.content_checksum().unwrap_or_else(|| found.content.checksum());
             let claimed = false;
             self.records.push(Record {
                 stream,

@@ -83,7 +83,7 @@ impl DamageKind {
             Self::Head => "no good record head",
             Self::Envelope => "the envelope is damaged",
             Self::Content => "the content is damaged",
-            Self::Reference => "the content is a reference, which is not followed",
+            Self::Reference => "the content that it refers to is gone, or has changed",
             Self::TornTail => "the record is torn off",
         }
     }

@@ -6,6 +6,7 @@
 
 use super::bytes::{self, FileBytes, Identity};
 use super::files::{self, FileList};
+use super::segment::reference::References;
 use super::{Files, Format, Found, Framed, Queue, QueueError, Span, file_path, mbox, segment};
 use crate::limits;
 use crate::mail::content::Content;
@@ -68,7 +69,7 @@ impl Frames<'_> {
     /// CRC32C of the content of the message given last, where framing has compared it.
     pub const fn content_checksum(&self) -> Option<u32> {
         match self {
-            Self::Segment(records) => Some(records.content_checksum()),
+            Self::Segment(records) => records.content_checksum(),
             Self::Mbox(_) | Self::Files(_) => None,
         }
     }
@@ -115,18 +116,19 @@ impl Queue {
                 tag: tag(bytes.bytes()),
                 bytes: bytes.bytes(),
             };
-            let frames = match self.format.mbox_kind() {
-                Some(kind) => Frames::Mbox(mbox::frame(bytes.bytes(), kind, range)),
+            match self.format.mbox_kind() {
+                Some(kind) => {
+                    let frames = Frames::Mbox(mbox::frame(bytes.bytes(), kind, range));
+                    visitor.batch(source, frames)?;
+                }
                 None if self.format == Format::Segment => {
-                    Frames::Segment(segment::read::frame(bytes.bytes(), range))
+                    self.read_records(source, range, visitor)?;
                 }
                 None => {
                     let found = whole(queue_file.name.as_bytes(), bytes.bytes());
                     visitor.batch(source, Frames::Files([found].iter()))?;
-                    Frames::Files([].iter())
                 }
-            };
-            visitor.batch(source, frames)?;
+            }
         }
         // What was read must be what was planned, up to now.
         let path = file_path(&self.path, &self.files, file);
@@ -136,6 +138,26 @@ impl Queue {
         }
         buffers.file = bytes.into_buffer();
         Ok(())
+    }
+
+    /// Gives the records of a segment, in as many stretches as the files that they refer to need.
+    fn read_records<V: Visit>(
+        &self,
+        source: Source<'_>,
+        mut range: Range<u64>,
+        visitor: &mut V,
+    ) -> Result<(), V::Error> {
+        let is_folder = self.path.is_dir();
+        let folder = if is_folder { Some(self.path.as_path()) } else { self.path.parent() };
+        loop {
+            let references = References::new(folder.unwrap_or(Path::new("")).to_owned());
+            let records = segment::read::frame(source.bytes, range.clone());
+            visitor.batch(source, Frames::Segment(records.following(&references)))?;
+            match references.stopped_at() {
+                Some(at) => range.start = at as u64,
+                None => return Ok(()),
+            }
+        }
     }
 
     fn read_files<V: Visit>(

@@ -22,6 +22,7 @@ mod inspect;
 mod ndr_readers;
 mod readers;
 mod real_mail;
+mod references;
 mod run;
 mod samples;
 mod segment_reader;

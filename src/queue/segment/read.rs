@@ -4,6 +4,7 @@
 //! good only at its own offset with its file's mark. Damage is given with its range; reading goes
 //! on at the next good head. Nothing is copied.
 
+use super::reference::References;
 use super::{HEAD_LEN, HEADER_LEN, KIND_MESSAGE, KIND_REFERENCE, MAGIC, SYNC, VERSION};
 use super::{recipient_tag, tag};
 use crate::limits;
@@ -104,7 +105,7 @@ pub fn frame(file: &[u8], range: Range<u64>) -> Records<'_> {
         // it again.
         Header::Version(_) | Header::Bad => (guess_mark(file).unwrap_or(0), 0),
     };
-    let mut records = Records { file, mark, at: first, end, checksum: 0 };
+    let mut records = Records { file, mark, at: first, end, checksum: None, references: None };
     if start >= end {
         records.at = file.len();
     } else if start > 0 {
@@ -128,13 +129,21 @@ pub struct Records<'a> {
     mark: u64,
     at: usize,
     end: usize,
-    checksum: u32,
+    checksum: Option<u32>,
+    references: Option<&'a References>,
 }
 
 impl<'a> Records<'a> {
-    /// CRC32C of the content of the message given last: it was compared, and needn't be computed
-    /// again.
-    pub const fn content_checksum(&self) -> u32 {
+    /// The same, with references followed; without them, a record with one is damage.
+    #[must_use]
+    pub const fn following(mut self, references: &'a References) -> Self {
+        self.references = Some(references);
+        self
+    }
+
+    /// CRC32C of the content of the message given last, where it was compared and needn't be
+    /// computed again.
+    pub const fn content_checksum(&self) -> Option<u32> {
         self.checksum
     }
 
@@ -177,22 +186,30 @@ impl<'a> Records<'a> {
         let content_at = envelope_at + head.envelope_len;
         let envelope = self.file.get(envelope_at..content_at).unwrap_or_default();
         let content = self.file.get(content_at..end).unwrap_or_default();
-        let damaged = if crc32c::crc32c(envelope) != head.envelope_checksum {
-            Some(DamageKind::Envelope)
-        } else if crc32c::crc32c(content) != head.content_checksum {
-            Some(DamageKind::Content)
-        } else if head.kind == KIND_REFERENCE {
-            Some(DamageKind::Reference)
-        } else {
-            None
-        };
         let (offset, length) = (start as u64, (end - start) as u64);
-        if let Some(kind) = damaged {
-            return Some(Framed::Damage(Damage { offset, length, kind }));
+        let damage = |kind| Some(Framed::Damage(Damage { offset, length, kind }));
+        if crc32c::crc32c(envelope) != head.envelope_checksum {
+            return damage(DamageKind::Envelope);
         }
-        self.checksum = head.content_checksum;
-        let content = Content::plain(content);
+        if crc32c::crc32c(content) != head.content_checksum {
+            return damage(DamageKind::Content);
+        }
+        let content = if head.kind == KIND_REFERENCE {
+            let followed = self.references.and_then(|references| references.follow(content));
+            let Some((content, checksum)) = followed else { return damage(DamageKind::Reference) };
+            self.checksum = checksum;
+            content
+        } else {
+            self.checksum = Some(head.content_checksum);
+            Content::plain(content)
+        };
         Some(Framed::Message(Found { offset, length, head: envelope, content }))
+    }
+
+    /// Whether the record here is a reference that is to be left to the next stretch.
+    fn is_for_later(&self, start: usize, head: &Head) -> bool {
+        let references = self.references.filter(|_| head.kind == KIND_REFERENCE);
+        references.is_some_and(|references| references.stops_before(start))
     }
 }
 
@@ -208,6 +225,10 @@ impl<'a> Iterator for Records<'a> {
                 return Some(self.damage_to_next(start, DamageKind::Head));
             };
             if start >= self.end {
+                return None;
+            }
+            if self.is_for_later(start, &head) {
+                self.at = self.file.len();
                 return None;
             }
             if let Some(framed) = self.record(start, head) {
