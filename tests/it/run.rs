@@ -8,6 +8,7 @@ use crate::support::{
 };
 use inqueue_gen::Format;
 use std::fs;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 const FORMATS: [Format; 4] = [Format::Segment, Format::Mbox, Format::Maildir, Format::Eml];
@@ -315,4 +316,40 @@ fn events_are_exported_in_queue_order() {
     assert!(!queue.out("altered.jsonl").exists());
     let output = inqueue().arg("events").arg(&run).args(["--to", "evt:x"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// A message of a GiB between two small ones: carried to the last byte, and never held in memory.
+#[test]
+fn a_message_of_a_gib_is_carried() {
+    const GIB: u64 = 1 << 30;
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::write(at.join("users"), "a@b.example\n").unwrap();
+    let head = b"From x@y Fri Jan  2 03:04:05 2026\nTo: a@b.example\n\n";
+    let mut mbox = fs::File::create(at.join("queue.mbox")).unwrap();
+    mbox.write_all(&[&head[..], b"before\n\n", head].concat()).unwrap();
+    // A hole: NUL bytes that take no room.
+    mbox.seek(SeekFrom::Current(i64::try_from(GIB).unwrap())).unwrap();
+    mbox.write_all(&[&b"\n\n"[..], head, b"behind\n"].concat()).unwrap();
+    for size in ["1M", "256M"] {
+        let mut command = inqueue();
+        command.current_dir(at).args(["run", "queue.mbox", "--directory", "users", "--out", size]);
+        command.args(["--part-size", size, "--now", NOW, "--sync", "never", "--quiet"]);
+        assert_done(&command.output().unwrap());
+        let mut sizes = Vec::new();
+        let mut sum = 0;
+        for entry in fs::read_dir(at.join(size).join("accepted")).unwrap() {
+            sizes.push(entry.unwrap().metadata().unwrap().len());
+            sum += sizes[sizes.len() - 1];
+        }
+        assert!(sum > GIB && sum < GIB + 4_000, "{sizes:?}");
+        let report = audit(&at.join(size), None);
+        assert_eq!(report["messages"], 3);
+        assert_eq!(
+            [&report["lost"], &report["doubled"], &report["wrong"]],
+            [0, 0, 0],
+            "{report:#}"
+        );
+        fs::remove_dir_all(at.join(size)).unwrap();
+    }
 }
