@@ -185,7 +185,7 @@ fn queue_id(out: &mut Vec<u8>, id: &QueueId<'_>) {
     let start = out.len();
     id.write(out);
     // A queue id is printable ASCII, but may hold a quote.
-    if out.get(start..).is_some_and(|id| id.iter().any(|b| matches!(b, b'"' | b'\\'))) {
+    if !is_plain(out.get(start..).unwrap_or_default()) {
         let id = out.split_off(start);
         write_text(out, &id);
     }
@@ -235,7 +235,7 @@ pub fn write_text(out: &mut Vec<u8>, text: &[u8]) {
 
 /// Appends text as the inside of a JSON string, as [`write_text`] does, however long it is.
 pub fn write_whole_text(out: &mut Vec<u8>, text: &[u8]) {
-    if text.iter().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\')) {
+    if is_plain(text) {
         out.extend_from_slice(text);
         return;
     }
@@ -247,6 +247,14 @@ pub fn write_whole_text(out: &mut Vec<u8>, text: &[u8]) {
             write_character(out, char::REPLACEMENT_CHARACTER);
         }
     }
+}
+
+/// Printable ASCII that needs no escape. Looks at all bytes, without a branch for each: most texts
+/// are.
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().fold(true, |plain, b| {
+        plain & (matches!(b, b' '..=b'~') & !matches!(b, b'"') & !matches!(b, b'\\'))
+    })
 }
 
 fn write_character(out: &mut Vec<u8>, character: char) {

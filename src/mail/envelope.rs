@@ -107,13 +107,23 @@ fn write_name(name: &[u8], out: &mut Vec<u8>) {
 
 /// Appends upper case hexadecimal digits, at least `width`, which is at most 16.
 pub fn write_hex(value: u64, width: usize, out: &mut Vec<u8>) {
-    let mut digits = [b'0'; 16];
-    for (place, digit) in digits.iter_mut().rev().enumerate() {
-        let [nibble, ..] = ((value >> (4 * place)) & 15).to_le_bytes();
-        *digit = if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 };
-    }
+    let [low, high] = [value, value >> 32].map(|half| hex_digits(half & 0xFFFF_FFFF));
+    let mut digits = [0; 16];
+    let (left, right) = digits.split_at_mut(8);
+    left.copy_from_slice(&high);
+    right.copy_from_slice(&low);
     let needed = (64 - value.leading_zeros() as usize).div_ceil(4).max(width).max(1);
-    out.extend_from_slice(digits.get(digits.len().saturating_sub(needed)..).unwrap_or_default());
+    out.extend_from_slice(digits.get(16_usize.saturating_sub(needed)..).unwrap_or_default());
+}
+
+/// The eight digits of a number of 32 bits, all at once: each nibble gets a byte, and what is over
+/// nine the distance from behind `9` to `A`.
+fn hex_digits(half: u64) -> [u8; 8] {
+    let quarters = (half | half << 16) & 0x0000_FFFF_0000_FFFF;
+    let bytes = (quarters | quarters << 8) & 0x00FF_00FF_00FF_00FF;
+    let nibbles = (bytes | bytes << 4) & 0x0F0F_0F0F_0F0F_0F0F;
+    let over_nine = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    (nibbles + 0x3030_3030_3030_3030 + over_nine * 7).to_be_bytes()
 }
 
 /// What the sender wants back with a report (RFC 3461, 4.3).
@@ -214,6 +224,17 @@ impl<'a> Envelope<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hexadecimal_is_what_the_standard_library_writes() {
+        for value in [0, 9, 10, 15, 16, 0x9A_BCDE_F012, u64::MAX, 0x8000_0000_0000_0001] {
+            for width in [1, 4, 8, 16] {
+                let mut out = Vec::new();
+                write_hex(value, width, &mut out);
+                assert_eq!(String::from_utf8(out).unwrap(), format!("{value:0width$X}"));
+            }
+        }
+    }
 
     #[test]
     fn queue_ids_are_printable_and_bounded() {

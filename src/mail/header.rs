@@ -4,7 +4,7 @@
 //! message's fate. A line that isn't a field is passed over. Nothing is decoded.
 
 use crate::limits;
-use memchr::memchr;
+use memchr::{Memchr, memchr, memchr_iter};
 
 /// A header field: its name, and its value with its folding, without the last line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ impl<'a> Field<'a> {
 }
 
 /// The fields of a header section, in order; ends at the empty line, or at the end of the content.
-pub const fn fields(content: &[u8]) -> Fields<'_> {
-    Fields { content, at: 0 }
+pub fn fields(content: &[u8]) -> Fields<'_> {
+    Fields { content, at: 0, line_feeds: memchr_iter(b'\n', content) }
 }
 
 /// Iterator of [`fields`].
@@ -37,6 +37,8 @@ pub const fn fields(content: &[u8]) -> Fields<'_> {
 pub struct Fields<'a> {
     content: &'a [u8],
     at: usize,
+    /// All line feeds from `at` on: one search for the whole section.
+    line_feeds: Memchr<'a>,
 }
 
 impl Fields<'_> {
@@ -45,9 +47,9 @@ impl Fields<'_> {
         self.at
     }
 
-    fn line_end(&self, from: usize) -> usize {
-        let rest = self.content.get(from..).unwrap_or_default();
-        memchr(b'\n', rest).map_or(self.content.len(), |at| from + at + 1)
+    /// Behind the line that begins where the last one ended.
+    fn line_end(&mut self) -> usize {
+        self.line_feeds.next().map_or(self.content.len(), |at| at + 1)
     }
 }
 
@@ -60,9 +62,9 @@ impl<'a> Fields<'a> {
         {
             return None;
         }
-        let mut end = self.line_end(start);
+        let mut end = self.line_end();
         while matches!(self.content.get(end), Some(b' ' | b'\t')) {
-            end = self.line_end(end);
+            end = self.line_end();
         }
         self.at = end;
         self.content.get(start..end).map(strip_line_end)

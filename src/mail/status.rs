@@ -51,7 +51,10 @@ impl EnhancedStatus {
             if index > 0 {
                 out.push(b'.');
             }
-            out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            match number {
+                0..=9 => out.push(b'0' + number),
+                _ => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+            }
         }
     }
 

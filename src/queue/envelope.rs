@@ -64,7 +64,7 @@ pub fn file_name<'a>(source: &Source<'a>, found: &Found<'a>) -> &'a [u8] {
 }
 
 /// Bytes of the content that go into a message's key.
-const KEY_CONTENT_BYTES: usize = 512;
+const KEY_CONTENT_BYTES: usize = 128;
 
 /// A number that is the same whenever this message is processed again, in whatever format, and that
 /// no other has: made from its name, its arrival, its length, its sender and the start of its

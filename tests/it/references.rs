@@ -1,5 +1,5 @@
-//! Segments whose records refer to contents in other files: followed by every command, and what leads
-//! nowhere costs its record alone.
+//! Segments whose records refer to contents in other files: followed by every command, and what
+//! leads nowhere costs its record alone.
 
 use crate::support::{NOW, Queue, assert_done, audit, inqueue, messages, text};
 use inqueue::mail::content::Content;

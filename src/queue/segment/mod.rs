@@ -1,8 +1,8 @@
 //! The segment format: our own queue file. docs/segment.md specifies it byte by byte.
 //!
-//! `read` frames records and reads envelopes, `reference` follows those to other files, `write` makes
-//! records. Not here: files. Reading is
-//! total: what isn't a good record is damage with its range, and reading goes on behind it.
+//! `read` frames records and reads envelopes, `reference` follows those to other files, `write`
+//! makes records. Not here: files. Reading is total: what isn't a good record is damage with its
+//! range, and reading goes on behind it.
 
 pub mod read;
 pub mod reference;

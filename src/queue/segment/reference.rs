@@ -1,8 +1,9 @@
 //! Follows references: records whose content lies in another file.
 //!
 //! The files that a stretch of a segment refers to are opened once, and held while its messages are
-//! looked at; after so many of them the stretch ends, and the next begins with none. Not here: making
-//! references. A reference to what is gone, shorter or changed leads nowhere: its record is damage.
+//! looked at; after so many of them the stretch ends, and the next begins with none. Not here:
+//! making references. A reference to what is gone, shorter or changed leads nowhere: its record is
+//! damage.
 
 use crate::limits;
 use crate::mail::content::Content;

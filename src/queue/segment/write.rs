@@ -115,7 +115,10 @@ pub struct Fields<'o> {
 impl Fields<'_> {
     /// A field of bytes.
     pub fn bytes(&mut self, tag: u16, value: &[u8]) {
-        self.nested(tag, |fields| fields.out.extend_from_slice(value));
+        let [t1, t2] = tag.to_le_bytes();
+        let [l1, l2, l3, l4] = u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes();
+        self.out.extend_from_slice(&[t1, t2, l1, l2, l3, l4]);
+        self.out.extend_from_slice(value);
     }
 
     /// A field of four bytes.
@@ -125,9 +128,9 @@ impl Fields<'_> {
 
     /// A field whose value `write` appends.
     pub fn nested(&mut self, tag: u16, write: impl FnOnce(&mut Fields<'_>)) {
-        self.out.extend_from_slice(&tag.to_le_bytes());
-        let length_at = self.out.len();
-        self.out.extend_from_slice(&[0; 4]);
+        let [t1, t2] = tag.to_le_bytes();
+        self.out.extend_from_slice(&[t1, t2, 0, 0, 0, 0]);
+        let length_at = self.out.len() - 4;
         write(&mut Fields { out: self.out });
         let length = u32::try_from(self.out.len() - length_at - 4).unwrap_or(u32::MAX);
         if let Some(slot) = self.out.get_mut(length_at..length_at + 4) {
