@@ -112,10 +112,10 @@ impl Auditor<'_, '_> {
         let again = Again { name, found, checksum, envelope: &envelope, recipients };
         let records = self.claim_records(name, found.offset);
         let len = found.content.len();
-        let key = envelope::key(&envelope, found.content, len, &mut self.scratch);
+        let key = self.key(source, found.offset, &envelope, found.content);
         let mut events = self.claim_events(key);
         let bare = Envelope::new(envelope::queue_id(source, &found));
-        let bare_key = envelope::key(&bare, found.content, len, &mut self.scratch);
+        let bare_key = self.key(source, found.offset, &bare, found.content);
         // A message whose envelope couldn't be parsed for a fault has its events under its name
         // alone.
         if bare_key != key {
@@ -134,6 +134,16 @@ impl Auditor<'_, '_> {
             let dispositions = self.settle(&again, &records, &events);
             self.expect(&again, &Seen { checksum, quarantined: false, dispositions });
         }
+    }
+
+    fn key(
+        &mut self,
+        source: &Source<'_>,
+        offset: u64,
+        envelope: &Envelope<'_>,
+        content: Content<'_>,
+    ) -> u64 {
+        envelope::key(source, offset, envelope, (content, content.len()), &mut self.scratch)
     }
 
     fn claim_records(&mut self, name: &[u8], offset: u64) -> Vec<usize> {
@@ -429,7 +439,7 @@ impl Auditor<'_, '_> {
         let place = format!("{}, offset {}", String::from_utf8_lossy(source.name), damage.offset);
         let records = self.claim_records(source.name, damage.offset);
         let id = crate::mail::envelope::QueueId::Place { tag: source.tag, offset: damage.offset };
-        let key = envelope::key(&Envelope::new(id), content, content.len(), &mut self.scratch);
+        let key = self.key(source, damage.offset, &Envelope::new(id), content);
         let events = self.claim_events(key);
         match records.as_slice() {
             [] => self.report.find(Kind::Lost, place.as_str(), "the damaged range is in no stream"),

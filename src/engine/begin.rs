@@ -65,6 +65,7 @@ impl Run {
             return Self::go_on(out, &request, directory);
         }
         let (mut plan, lists) = request.plan(None, directory)?;
+        check_places(out, &plan)?;
         plan.parts = parts(&request.queues, plan.options.part_bytes)?;
         let folder = RunFolder::create(out, &plan, &lists)?;
         let log = Log::open(out, 0)?;
@@ -96,6 +97,24 @@ impl Run {
     pub fn total_bytes(&self) -> u64 {
         self.plan.queues.iter().map(|queue| queue.bytes).sum()
     }
+}
+
+/// A queue is named once, and the run isn't written into a folder that is read as a queue.
+fn check_places(out: &Path, plan: &Plan) -> Result<(), EngineError> {
+    let place = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
+    for (index, queue) in plan.queues.iter().enumerate() {
+        let path = &queue.path;
+        if plan.queues.iter().skip(index + 1).any(|other| other.path == *path) {
+            return Err(EngineError::NamedTwice { path: path.clone() });
+        }
+        // What of the place exists has its links followed, as the queue's path has.
+        let real = place.ancestors().find_map(|above| above.canonicalize().ok());
+        let is_within = [Some(place.clone()), real].iter().flatten().any(|p| p.starts_with(path));
+        if queue.list.is_some() && is_within {
+            return Err(EngineError::Within { out: out.to_owned(), queue: path.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// Lists of small files, by queue.

@@ -172,8 +172,7 @@ impl<'r> Walk<'r> {
         let read = envelope::read(source, found, &facts, order, &mut memory.recipients);
         let Some(envelope) = read else { return false };
         hand.envelope = envelope;
-        let Payload { content, len, .. } = hand.payload;
-        hand.key = envelope::key(&hand.envelope, content, len, &mut self.scratch.key);
+        hand.set_key(source, &mut self.scratch.key);
         stage.set(Stage::Decide);
         inject(hand.marker, Stage::Decide);
         let case = Case {
@@ -305,8 +304,7 @@ impl<'r> Walk<'r> {
         self.part.roll_back(mark);
         if fault.stage == Stage::Parse {
             // Of its envelope nothing is known but the name that its place gives it.
-            let Payload { content, len, .. } = hand.payload;
-            hand.key = envelope::key(&hand.envelope, content, len, &mut self.scratch.key);
+            hand.set_key(source, &mut self.scratch.key);
         }
         let reason = format!("fault in {}: {} ({})", fault.stage.name(), fault.text, fault.place);
         let known = if source.format == crate::queue::Format::Segment {
@@ -349,7 +347,9 @@ impl<'r> Walk<'r> {
         let place =
             crate::mail::envelope::QueueId::Place { tag: source.tag, offset: damage.offset };
         let envelope = Envelope::new(place);
-        let key = envelope::key(&envelope, payload.content, payload.len, &mut self.scratch.key);
+        let content = (payload.content, payload.len);
+        let scratch = &mut self.scratch.key;
+        let key = envelope::key(source, damage.offset, &envelope, content, scratch);
         let reason = damage.kind.text().as_bytes();
         record::append_quarantine(&mut self.part, Known::Name(place), origin, &payload, reason);
         let subject = Subject {
@@ -383,6 +383,11 @@ impl<'a> InHand<'a> {
             origin: self.origin,
             payload: self.payload,
         }
+    }
+
+    fn set_key(&mut self, source: &Source<'_>, scratch: &mut Vec<u8>) {
+        let content = (self.payload.content, self.payload.len);
+        self.key = envelope::key(source, self.origin.offset, &self.envelope, content, scratch);
     }
 
     fn subject<'c>(&'c self, attempts: u32, context: &'c Context<'_>) -> Subject<'c, 'a> {

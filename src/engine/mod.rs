@@ -328,6 +328,10 @@ pub enum EngineError {
     PartsTooSmall { part_bytes: u64 },
     #[error("no queue was named")]
     NoQueue,
+    #[error("{}: is named twice (its mail would be delivered twice)", path.display())]
+    NamedTwice { path: PathBuf },
+    #[error("{}: lies within the queue {} (name another folder)", out.display(), queue.display())]
+    Within { out: PathBuf, queue: PathBuf },
 }
 
 impl EngineError {

@@ -66,16 +66,27 @@ pub fn file_name<'a>(source: &Source<'a>, found: &Found<'a>) -> &'a [u8] {
 /// Bytes of the content that go into a message's key.
 const KEY_CONTENT_BYTES: usize = 128;
 
-/// A number that is the same whenever this message is processed again, in whatever format, and that
-/// no other has: made from its name, its arrival, its length, its sender and the start of its
-/// content. Ids of events and reports are made from it. `len` is the content's length.
-pub fn key(envelope: &Envelope<'_>, content: Content<'_>, len: u64, scratch: &mut Vec<u8>) -> u64 {
+/// A number that is the same whenever this message of this queue is processed again, and that no
+/// other message of it has: made from its name, its arrival, its length, its sender, the start of
+/// its content, and in a segment, whose names nobody keeps apart, its place. Ids of events and
+/// reports are made from it. `len` is the content's length.
+pub fn key(
+    source: &Source<'_>,
+    offset: u64,
+    envelope: &Envelope<'_>,
+    (content, len): (Content<'_>, u64),
+    scratch: &mut Vec<u8>,
+) -> u64 {
     scratch.clear();
     envelope.queue_id.write(scratch);
     scratch.push(b' ');
     scratch.extend_from_slice(&envelope.arrival.map_or(0, |arrival| arrival.0).to_le_bytes());
     scratch.extend_from_slice(&len.to_le_bytes());
     scratch.extend_from_slice(envelope.reverse_path.bytes());
+    if source.format == Format::Segment {
+        scratch.extend_from_slice(&source.tag.to_le_bytes());
+        scratch.extend_from_slice(&offset.to_le_bytes());
+    }
     let end = scratch.len() + KEY_CONTENT_BYTES;
     for run in content.runs() {
         let room = end - scratch.len();

@@ -15,7 +15,7 @@ fn finished() -> Queue {
 }
 
 /// Records of a segment file: head, envelope and content of each.
-fn records(file: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn records(file: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     let mut at = 32;
     while at < file.len() {

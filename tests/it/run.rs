@@ -238,6 +238,13 @@ fn bad_input_has_a_clear_error_and_leaves_nothing() {
     check("queue", "users", "occupied", &["occupied", "not the folder of a run"]);
     assert_eq!(fs::read_to_string(at.join("occupied/file")).unwrap(), "mine");
     check("mbox:occupied", "users", "run", &["occupied"]);
+    check("eml:occupied", "users", "occupied/run", &["lies within the queue"]);
+    let twice = inqueue()
+        .current_dir(at)
+        .args(["run", "queue", "./queue", "--directory", "users", "--out", "run"])
+        .output()
+        .unwrap();
+    assert!(text(&twice.stderr).contains("named twice"), "{}", text(&twice.stderr));
     for options in
         [["--workers", "0"], ["--now", "yesterday"], ["--part-size", "-1"], ["--hostname", "a b"]]
     {
@@ -285,6 +292,42 @@ fn quiet_says_nothing_and_the_exit_code_tells_of_quarantine() {
     queue.assert_clean("run");
     let clean = Queue::new(Format::Segment, 20, "none");
     assert_eq!(clean.command("run").output().unwrap().status.code(), Some(0));
+}
+
+/// The same record twice in a segment: both are served, and no event of one has the other's id.
+#[test]
+fn messages_that_are_the_same_keep_apart() {
+    let queue = Queue::new(Format::Segment, 100, "unknown-recipient=0.5");
+    queue.run("first", &["--part-size", "1G"]);
+    let directory = queue.made().join("directory.txt");
+    let folder = queue.out("doubled");
+    fs::create_dir(&folder).unwrap();
+    let stream = fs::read(queue.out("first/accepted/00000.seg")).unwrap();
+    let copied = inqueue::queue::segment::read::frame(&stream, 0..stream.len() as u64).count();
+    let mut twice = stream.clone();
+    for mut record in crate::audit::records(&stream) {
+        record[8..16].copy_from_slice(&(twice.len() as u64).to_le_bytes());
+        let checksum = crc32c::crc32c(&record[..52]).to_le_bytes();
+        record[52..56].copy_from_slice(&checksum);
+        twice.extend_from_slice(&record);
+    }
+    fs::write(folder.join("1.seg"), &twice).unwrap();
+    let output = inqueue()
+        .arg("run")
+        .arg(&folder)
+        .args(["--part-size", "1G", "--now", NOW, "--json", "--directory"])
+        .arg(&directory)
+        .arg("--out")
+        .arg(queue.out("second"))
+        .output()
+        .unwrap();
+    assert_done(&output);
+    let report = audit(&queue.out("second"), None);
+    assert_eq!([&report["lost"], &report["doubled"], &report["wrong"]], [0, 0, 0], "{report:#}");
+    assert_eq!(report["messages"], 2 * copied);
+    let told = events(&queue.out("second"));
+    let ids: std::collections::HashSet<_> = told.iter().map(|e| e["id"].to_string()).collect();
+    assert_eq!(ids.len(), told.len());
 }
 
 #[test]
