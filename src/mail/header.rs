@@ -152,33 +152,39 @@ impl<'a> HeaderFacts<'a> {
         let mut fields = fields(content);
         while let Some(line) = fields.next_line() {
             // Most fields are told apart by their first byte alone.
-            let first = line.first().map(u8::to_ascii_lowercase);
-            if !matches!(first, Some(b'b' | b'c' | b'd' | b'r' | b't' | b'x')) {
-                continue;
-            }
-            let Some(field) = Field::read(line) else { continue };
-            match first {
-                Some(b'r') if field.is("Received") => {
-                    facts.hops = facts.hops.saturating_add(1);
-                    facts.received = facts.received.or(Some(field.value));
+            let value = |name: &str| value_of(line, name);
+            match line.first().map(u8::to_ascii_lowercase) {
+                Some(b'r') => {
+                    if let Some(value) = value("Received") {
+                        facts.hops = facts.hops.saturating_add(1);
+                        facts.received = facts.received.or(Some(value));
+                    } else if let Some(value) = value("Return-Path") {
+                        facts.return_path = facts.return_path.or(Some(value.trim_ascii()));
+                    }
                 }
-                Some(b'r') if field.is("Return-Path") => {
-                    facts.return_path = facts.return_path.or(Some(field.trimmed()));
+                Some(b'd') => {
+                    if let Some(value) = value("Delivered-To") {
+                        facts.delivered_to(value.trim_ascii());
+                    } else if let Some(value) = value("Date") {
+                        facts.date = facts.date.or(Some(value));
+                    }
                 }
-                Some(b'd') if field.is("Delivered-To") => facts.delivered_to(field),
-                Some(b'd') if field.is("Date") => facts.date = facts.date.or(Some(field.value)),
-                Some(b't') if field.is("To") => facts.destination(field),
-                Some(b'c') if field.is("Cc") => facts.destination(field),
-                Some(b'b') if field.is("Bcc") => facts.destination(field),
-                Some(b'c') if !content_type_seen && field.is("Content-Type") => {
-                    content_type_seen = true;
-                    facts.is_report = is_report(field.trimmed());
+                Some(b't') => facts.destination(value("To")),
+                Some(b'b') => facts.destination(value("Bcc")),
+                Some(b'c') => {
+                    facts.destination(value("Cc"));
+                    if let Some(value) = value("Content-Type").filter(|_| !content_type_seen) {
+                        content_type_seen = true;
+                        facts.is_report = is_report(value.trim_ascii());
+                    }
                 }
-                Some(b'x') if field.is("X-Original-To") => {
-                    facts.recipients.push((RecipientField::XOriginalTo, field.trimmed()));
-                }
-                Some(b'x') if cfg!(feature = "fault-injection") && field.is("X-Inqueue-Fault") => {
-                    facts.fault = Some(field.trimmed());
+                Some(b'x') => {
+                    if let Some(value) = value("X-Original-To") {
+                        facts.recipients.push((RecipientField::XOriginalTo, value.trim_ascii()));
+                    } else if cfg!(feature = "fault-injection") {
+                        facts.fault =
+                            value("X-Inqueue-Fault").map(<[u8]>::trim_ascii).or(facts.fault);
+                    }
                 }
                 _ => {}
             }
@@ -186,16 +192,28 @@ impl<'a> HeaderFacts<'a> {
         facts
     }
 
-    fn delivered_to(&mut self, field: Field<'a>) {
+    fn delivered_to(&mut self, value: &'a [u8]) {
         self.hops = self.hops.saturating_add(1);
         if !self.recipients.iter().any(|(kind, _)| *kind == RecipientField::DeliveredTo) {
-            self.recipients.push((RecipientField::DeliveredTo, field.trimmed()));
+            self.recipients.push((RecipientField::DeliveredTo, value));
         }
     }
 
-    fn destination(&mut self, field: Field<'a>) {
-        self.recipients.push((RecipientField::Destination, field.value));
+    fn destination(&mut self, value: Option<&'a [u8]>) {
+        self.recipients.extend(value.map(|value| (RecipientField::Destination, value)));
     }
+}
+
+/// The value of a line, if it is the field `name`: nothing but white space stands before the colon.
+fn value_of<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let (start, mut rest) = line.split_at_checked(name.len())?;
+    if !start.eq_ignore_ascii_case(name.as_bytes()) {
+        return None;
+    }
+    while let [b' ' | b'\t', behind @ ..] = rest {
+        rest = behind;
+    }
+    rest.strip_prefix(b":")
 }
 
 fn is_report(content_type: &[u8]) -> bool {
