@@ -95,6 +95,24 @@ pub enum NoReport {
 }
 
 impl NoReport {
+    const ALL: [Self; 10] = [
+        Self::IsReport,
+        Self::NullReversePath,
+        Self::UnknownReversePath,
+        Self::InvalidReversePath,
+        Self::NoSuchSender,
+        Self::SystemSender,
+        Self::ListSender,
+        Self::NotRequested,
+        Self::NoRecipients,
+        Self::ReportFault,
+    ];
+
+    /// That which is said in these words.
+    pub fn of_text(text: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.text().as_bytes() == text)
+    }
+
     /// Says it in words.
     pub const fn text(self) -> &'static str {
         match self {
@@ -192,16 +210,15 @@ pub struct Judge<'a> {
 impl<'a> Judge<'a> {
     /// Decides about one message; what the verdict held before is forgotten.
     pub fn decide(&self, case: Case<'_, 'a>, verdict: &mut Verdict<'a>) {
-        let arrival = case.envelope.arrival.unwrap_or(self.now);
-        let expiry = case.envelope.expiry.unwrap_or_else(|| arrival.plus_s(self.policy.lifetime_s));
-        verdict.reset(case.envelope.attempts, expiry);
+        let schedule = schedule(case.envelope, self.policy, self.now);
+        let expiry = schedule.expiry;
+        verdict.reset();
+        verdict.set_schedule(schedule, !case.recipients.is_empty());
         if case.recipients.is_empty() {
             verdict.dispositions.push(no_recipients());
             return;
         }
-        let not_due = case.envelope.next_attempt.filter(|at| *at > self.now);
-        if let Some(at) = not_due {
-            verdict.next_attempt = Some(at);
+        if !schedule.is_due {
             each_pending(case, |recipient, ordinal| {
                 let disposition = Disposition::new(ordinal, recipient.forward_path);
                 verdict.dispositions.push(disposition.with(
@@ -212,8 +229,6 @@ impl<'a> Judge<'a> {
             });
             return;
         }
-        verdict.attempts = case.envelope.attempts.saturating_add(1);
-        verdict.next_attempt = Some(next_attempt(self.now, verdict.attempts, expiry));
         let envelope_hops = u32::try_from(case.envelope.hops.len()).unwrap_or(u32::MAX);
         let looping = case.header_hops.saturating_add(envelope_hops) > self.policy.hops_max;
         let mut report_route = None;
@@ -395,7 +410,7 @@ fn each_pending<'a>(case: Case<'_, 'a>, mut each: impl FnMut(&Recipient<'a>, u32
 
 impl<'a> Disposition<'a> {
     /// A recipient, not judged yet.
-    fn new(ordinal: u32, address: &'a [u8]) -> Self {
+    pub(crate) fn new(ordinal: u32, address: &'a [u8]) -> Self {
         Self {
             ordinal: Some(ordinal),
             address,
@@ -420,6 +435,30 @@ fn no_recipients<'a>() -> Disposition<'a> {
     nobody.with(Outcome::DeadLetter(NoReport::NoRecipients), EnhancedStatus::BAD_MESSAGE, 24)
 }
 
+/// When a message is tried, by its envelope alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// It is tried now.
+    pub is_due: bool,
+    /// Attempts made before.
+    pub attempts: u32,
+    /// When it is tried again, if it isn't through by then.
+    pub next_attempt: Time,
+    /// When trying ends.
+    pub expiry: Time,
+}
+
+/// The schedule of a message.
+pub fn schedule(envelope: &Envelope<'_>, policy: Policy, now: Time) -> Schedule {
+    let arrival = envelope.arrival.unwrap_or(now);
+    let expiry = envelope.expiry.unwrap_or_else(|| arrival.plus_s(policy.lifetime_s));
+    let attempts = envelope.attempts;
+    let not_before = envelope.next_attempt.filter(|at| *at > now);
+    let next_attempt =
+        not_before.unwrap_or_else(|| next_attempt(now, attempts.saturating_add(1), expiry));
+    Schedule { is_due: not_before.is_none(), attempts, next_attempt, expiry }
+}
+
 /// When a message is tried again that was tried `attempts` times.
 fn next_attempt(now: Time, attempts: u32, expiry: Time) -> Time {
     let doublings = attempts.saturating_sub(1).min(10);
@@ -427,20 +466,36 @@ fn next_attempt(now: Time, attempts: u32, expiry: Time) -> Time {
     now.plus_s(wait_s).min(expiry.max(now))
 }
 
-impl Verdict<'_> {
+impl<'a> Verdict<'a> {
     /// From here on a message's mailboxes are found by hash: comparing each with each would be
     /// quadratic.
     const TABLE_FROM: usize = 16;
 
-    fn reset(&mut self, attempts: u32, expiry: Time) {
+    /// A decision that was made before, as far as records and events tell it.
+    pub fn of(
+        dispositions: Vec<Disposition<'a>>,
+        schedule: Schedule,
+        has_recipients: bool,
+    ) -> Self {
+        let mut verdict = Self { dispositions, ..Self::default() };
+        verdict.set_schedule(schedule, has_recipients);
+        verdict
+    }
+
+    /// A message without recipients isn't tried.
+    fn set_schedule(&mut self, schedule: Schedule, has_recipients: bool) {
+        let tried = u32::from(schedule.is_due && has_recipients);
+        self.attempts = schedule.attempts.saturating_add(tried);
+        self.next_attempt = has_recipients.then_some(schedule.next_attempt);
+        self.expiry = Some(schedule.expiry);
+    }
+
+    fn reset(&mut self) {
         self.dispositions.clear();
         self.served.clear();
         self.indexed = 0;
         self.expansions.clear();
         self.targets_left = 0;
-        self.next_attempt = None;
-        self.expiry = Some(expiry);
-        self.attempts = attempts;
     }
 
     /// True where so many targets more stay within the bound, with all that are still to be judged.

@@ -69,14 +69,16 @@ pub(super) struct Record<'s> {
 pub(super) struct Event<'s> {
     pub(super) id: &'s str,
     pub(super) number: u16,
-    pub(super) size: Option<u64>,
     pub(super) index: Option<u32>,
     pub(super) ordinal: Option<u32>,
     #[serde(borrow)]
     pub(super) recipient: Option<&'s RawValue>,
     pub(super) outcome: Option<&'s str>,
-    pub(super) status: Option<&'s str>,
     pub(super) stream: Option<&'s str>,
+    pub(super) reason: Option<&'s str>,
+    /// The line itself.
+    #[serde(skip)]
+    pub(super) line: &'s [u8],
     #[serde(skip)]
     pub(super) place: String,
     #[serde(skip)]
@@ -176,7 +178,7 @@ impl<'s> Books<'s> {
                 continue;
             };
             self.by_key.entry(key).or_default().push(self.events.len());
-            self.events.push(Event { place, ..event });
+            self.events.push(Event { line, place, ..event });
         }
         sealed
     }

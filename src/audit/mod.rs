@@ -3,10 +3,12 @@
 //! Double entry: the queue is framed again by the plan; every disposition stands in the events and
 //! in a stream's record, and both must say the same, of the same message, with the same content and
 //! envelope; every record and event must belong to a message. Seals and counts of the commit log
-//! come on top. `part` holds one part's books, `expect` a manifest against them. Not here: why a
+//! come on top; and what a message's records, reports and events say is written again (`again`).
+//! `part` holds one part's books, `expect` a manifest against them. Not here: why a
 //! message was judged as it was (that would need the directory, and be the same code again).
 //! Nothing is written or changed.
 
+mod again;
 mod books;
 mod expect;
 mod part;
@@ -80,7 +82,11 @@ const FINDINGS_MAX: usize = 20;
 impl Report {
     /// True where nothing is lost, doubled or wrong.
     pub const fn is_clean(&self) -> bool {
-        self.lost + self.doubled + self.wrong == 0
+        self.found() == 0
+    }
+
+    const fn found(&self) -> u64 {
+        self.lost + self.doubled + self.wrong
     }
 
     fn find(&mut self, kind: Kind, place: impl Into<String>, what: impl Into<String>) {

@@ -4,20 +4,23 @@
 //! Not here: reading stream files (`books`). Each check says what it found and goes on: one wrong
 //! record doesn't hide the next.
 
+use super::again::{Entry, Hand, Message};
 use super::books::{self, Books, Event, Files, place};
 use super::expect::{Manifest, Seen, SeenDisposition};
 use super::{AuditError, Kind, Report};
 use crate::event::{Number, json};
 use crate::limits;
 use crate::mail::content::Content;
-use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::envelope::{Envelope, QueueId, Recipient};
 use crate::mail::header::HeaderFacts;
 use crate::queue::envelope::{self, RecipientOrder};
-use crate::queue::segment::read;
+use crate::queue::segment::read::{self, RecipientNotes};
+use crate::queue::segment::write::Payload;
 use crate::queue::{Buffers, Damage, Found, Framed, Frames, QueueError, Source, Visit};
 use crate::spool::commits::Commit;
 use crate::spool::folder::{self, Planned};
-use crate::spool::{Counts, Stream};
+use crate::spool::record::Origin;
+use crate::spool::{Counts, PerStream, Stream};
 use std::path::Path;
 
 /// Audits a committed part.
@@ -41,7 +44,8 @@ pub(super) fn audit(
         report,
         manifest,
         order: planned.plan.options.recipients,
-        hostname: planned.plan.options.hostname.as_bytes(),
+        hand: Hand::of(&planned.plan.options),
+        last: PerStream::default(),
         scratch: Vec::new(),
     };
     if let Some((queue, span)) = planned.plan.queue_of(&planned.queues, commit.part) {
@@ -61,7 +65,9 @@ struct Auditor<'s, 'm> {
     report: Report,
     manifest: Option<&'m Manifest>,
     order: RecipientOrder,
-    hostname: &'m [u8],
+    hand: Hand<'m>,
+    /// The last record that was claimed, and the last event: they come in the order of the queue.
+    last: PerStream<usize>,
     scratch: Vec<u8>,
 }
 
@@ -78,15 +84,6 @@ impl Again<'_, '_> {
     fn place(&self) -> String {
         format!("{}, offset {}", String::from_utf8_lossy(self.name), self.found.offset)
     }
-}
-
-/// Where one disposition was found.
-#[derive(Clone, Copy, Default)]
-struct Entry {
-    /// Index of its event.
-    event: Option<usize>,
-    /// Indexes of its record, and of the recipient within.
-    record: Option<(usize, usize)>,
 }
 
 impl Auditor<'_, '_> {
@@ -131,7 +128,7 @@ impl Auditor<'_, '_> {
             self.quarantined(&again, &records, &events);
             self.expect(&again, &Seen::quarantined(checksum));
         } else {
-            let dispositions = self.settle(&again, &records, &events);
+            let dispositions = self.settle(&again, key, &records, &events);
             self.expect(&again, &Seen { checksum, quarantined: false, dispositions });
         }
     }
@@ -149,9 +146,14 @@ impl Auditor<'_, '_> {
     fn claim_records(&mut self, name: &[u8], offset: u64) -> Vec<usize> {
         let indexes = self.books.by_place.get(&place(name, offset)).cloned().unwrap_or_default();
         for index in &indexes {
-            if let Some(record) = self.books.records.get_mut(*index) {
-                record.claimed = true;
+            let Some(record) = self.books.records.get_mut(*index) else { continue };
+            record.claimed = true;
+            let last = self.last.get_mut(record.stream);
+            if *index < *last {
+                let what = "the record isn't in the order of the queue";
+                self.report.find(Kind::Wrong, record.place.clone(), what);
             }
+            *last = *index;
         }
         indexes
     }
@@ -159,9 +161,14 @@ impl Auditor<'_, '_> {
     fn claim_events(&mut self, key: u64) -> Vec<usize> {
         let indexes = self.books.by_key.get(&key).cloned().unwrap_or_default();
         for index in &indexes {
-            if let Some(event) = self.books.events.get_mut(*index) {
-                event.claimed = true;
+            let Some(event) = self.books.events.get_mut(*index) else { continue };
+            event.claimed = true;
+            let last = self.last.get_mut(Stream::Events);
+            if *index < *last {
+                let what = "the event isn't in the order of the queue";
+                self.report.find(Kind::Wrong, event.place.clone(), what);
             }
+            *last = *index;
         }
         indexes
     }
@@ -221,9 +228,11 @@ impl Auditor<'_, '_> {
     fn settle(
         &mut self,
         again: &Again<'_, '_>,
+        key: u64,
         records: &[usize],
         events: &[usize],
     ) -> Vec<SeenDisposition> {
+        let found_before = self.report.found();
         let entries = self.entries(again, records, events);
         self.report.dispositions += entries.len() as u64;
         let pending = again.recipients.iter().any(|recipient| !recipient.done);
@@ -258,7 +267,34 @@ impl Auditor<'_, '_> {
         if dead > 0 {
             self.one_set_aside(&again.place(), events, Stream::DeadLetter);
         }
+        // Where something is missing, nothing can be written again.
+        if self.report.found() == found_before {
+            self.write_again(again, key, (&entries, records, events));
+        }
         seen
+    }
+
+    fn write_again(
+        &mut self,
+        again: &Again<'_, '_>,
+        key: u64,
+        (entries, records, events): (&[Entry], &[usize], &[usize]),
+    ) {
+        let Found { offset, length, content, .. } = again.found;
+        let message = Message {
+            envelope: again.envelope,
+            recipients: again.recipients,
+            origin: Origin { name: again.name, offset, length },
+            payload: Payload { content, len: content.len(), checksum: again.checksum },
+            key,
+            entries,
+            records,
+            events,
+            books: &self.books,
+        };
+        if let Some((place, what)) = self.hand.differs(&message) {
+            self.find(Kind::Wrong, again, format!("{what} than it has to ({place})"));
+        }
     }
 
     /// The dispositions of a message, by their index, from both sides of the books.
@@ -336,10 +372,6 @@ impl Auditor<'_, '_> {
                 }
             }
         }
-        if event.size.is_some_and(|size| size != again.found.content.len()) {
-            problems
-                .push((Kind::Wrong, format!("the event of disposition {index} has another size")));
-        }
         let record = entry.record.and_then(|(at, number)| {
             let record = self.books.records.get(at)?;
             Some((record, record.recipients.get(number)?))
@@ -362,7 +394,6 @@ impl Auditor<'_, '_> {
                     && recipient.outcome == number
                     && recipient.reported == (stream == Stream::Ndr)
                     && recipient.ordinal == event.ordinal
-                    && event.status.is_none_or(|status| status.as_bytes() == recipient.status)
                     && same_text(&mut self.scratch, event, recipient.forward_path);
                 if !same {
                     let what =
@@ -376,7 +407,7 @@ impl Auditor<'_, '_> {
         }
     }
 
-    /// A record of a message: content and envelope are the message's.
+    /// A record of a message: its content is the message's, its origin, and whom it comes from.
     fn record(&mut self, again: &Again<'_, '_>, index: usize, dispositions: usize) {
         let Some(record) = self.books.records.get(index) else { return };
         let mut problems = Vec::new();
@@ -390,20 +421,8 @@ impl Auditor<'_, '_> {
             if !record.holds(again.found.content, again.checksum) {
                 problems.push("has another content");
             }
-            let mut recipients = Vec::new();
-            let envelope =
-                read::envelope(record.found.head, again.envelope.queue_id, &mut recipients);
-            match envelope {
-                Some(envelope) => {
-                    let hostname = (record.stream == Stream::Accepted).then_some(self.hostname);
-                    if !same_envelope(again.envelope, &envelope, hostname) {
-                        problems.push("has another envelope");
-                    }
-                    if !same_recipients(again, record, &recipients, &envelope) {
-                        problems.push("has another recipient or reverse-path");
-                    }
-                }
-                None => problems.push("has an envelope that can't be read"),
+            if !same_sender(again, record) {
+                problems.push("has another reverse-path");
             }
         }
         let place = record.place.clone();
@@ -438,7 +457,7 @@ impl Auditor<'_, '_> {
         let content = Content::plain(bytes.unwrap_or_default());
         let place = format!("{}, offset {}", String::from_utf8_lossy(source.name), damage.offset);
         let records = self.claim_records(source.name, damage.offset);
-        let id = crate::mail::envelope::QueueId::Place { tag: source.tag, offset: damage.offset };
+        let id = QueueId::Place { tag: source.tag, offset: damage.offset };
         let key = self.key(source, damage.offset, &Envelope::new(id), content);
         let events = self.claim_events(key);
         match records.as_slice() {
@@ -493,43 +512,20 @@ fn same_text(scratch: &mut Vec<u8>, event: &Event<'_>, address: &[u8]) -> bool {
     text.get().as_bytes() == scratch.as_slice()
 }
 
-/// What of an envelope goes through a run unchanged.
-fn same_envelope(queued: &Envelope<'_>, written: &Envelope<'_>, hop: Option<&[u8]>) -> bool {
-    let id = |envelope: &Envelope<'_>| {
-        let mut out = Vec::new();
-        envelope.queue_id.write(&mut out);
-        out
+/// Only members of a list leave with another reverse-path than the message came with: recipients
+/// that were expanded from one of the message's, and have another address.
+fn same_sender(again: &Again<'_, '_>, record: &super::books::Record<'_>) -> bool {
+    let mut recipients = Vec::new();
+    let nameless = QueueId::Given(b"");
+    let Some(envelope) = read::envelope(record.found.head, nameless, &mut recipients) else {
+        return false;
     };
-    let hops = queued.hops.iter().copied().chain(hop);
-    id(queued) == id(written)
-        && queued.arrival == written.arrival
-        && queued.priority == written.priority
-        && queued.envid == written.envid
-        && queued.ret == written.ret
-        && queued.body == written.body
-        && hops.eq(written.hops.iter().copied())
-}
-
-/// Each recipient of a record comes from one of the message: with its parameters, and its address
-/// unless it was expanded. Only members of a list leave with another reverse-path.
-fn same_recipients(
-    again: &Again<'_, '_>,
-    record: &super::books::Record<'_>,
-    recipients: &[Recipient<'_>],
-    envelope: &Envelope<'_>,
-) -> bool {
-    let mut expanded = true;
-    let same = record.recipients.iter().zip(recipients).all(|(note, recipient)| {
-        let Some(ordinal) = note.ordinal else {
-            expanded = false;
-            return again.recipients.is_empty();
-        };
-        again.recipients.get(ordinal as usize).is_some_and(|queued| {
-            expanded &= queued.forward_path != recipient.forward_path;
-            queued.notify == recipient.notify && queued.orcpt == recipient.orcpt
-        })
-    });
-    same && (expanded || envelope.reverse_path == again.envelope.reverse_path)
+    let is_expanded = |note: &RecipientNotes<'_>| {
+        let queued = note.ordinal.and_then(|ordinal| again.recipients.get(ordinal as usize));
+        queued.is_some_and(|queued| queued.forward_path != note.forward_path)
+    };
+    envelope.reverse_path == again.envelope.reverse_path
+        || record.recipients.iter().all(is_expanded)
 }
 
 impl Visit for Auditor<'_, '_> {

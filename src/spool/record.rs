@@ -22,13 +22,13 @@ pub struct Judged<'c, 'a> {
     /// Its envelope, as it stood in the queue.
     pub envelope: &'c Envelope<'a>,
     /// Its recipients, as they stood there.
-    pub recipients: &'c [Recipient<'a>],
+    pub recipients: &'c [Recipient<'c>],
     /// What was decided.
-    pub verdict: &'c Verdict<'a>,
+    pub verdict: &'c Verdict<'c>,
     /// Where it stood.
-    pub origin: Origin<'a>,
+    pub origin: Origin<'c>,
     /// Its content.
-    pub payload: Payload<'a>,
+    pub payload: Payload<'c>,
 }
 
 /// Where a message stood in the queue.
@@ -57,8 +57,8 @@ pub const fn outcome_number(outcome: Outcome) -> u8 {
 /// What goes into one record: a stream, and the owner of a list whose members leave by it.
 type Group<'a> = (Stream, Option<&'a [u8]>);
 
-impl<'a> Judged<'_, 'a> {
-    fn dispositions(&self) -> &[Disposition<'a>] {
+impl<'c> Judged<'c, '_> {
+    fn dispositions(&self) -> &'c [Disposition<'c>] {
         &self.verdict.dispositions
     }
 
@@ -78,29 +78,40 @@ impl<'a> Judged<'_, 'a> {
             }
         }
         for (stream, owner) in groups {
+            let reverse_path = owner.map_or(self.envelope.reverse_path, ReversePath::Path);
+            let is_here = |index: usize| {
+                self.dispositions().get(index).is_some_and(|disposition| {
+                    Stream::of(disposition.outcome) == Some(stream) && disposition.owner == owner
+                })
+            };
             part.record(stream, &self.payload, true, |fields| {
-                self.fields(fields, stream, owner, hostname);
+                self.fields(fields, stream, reverse_path, is_here, hostname);
             });
         }
     }
 
-    fn fields(&self, out: &mut Fields<'_>, stream: Stream, owner: Option<&[u8]>, hostname: &str) {
+    /// The envelope of the message's record in a stream, with the dispositions that it carries out.
+    pub fn fields(
+        &self,
+        out: &mut Fields<'_>,
+        stream: Stream,
+        reverse_path: ReversePath<'_>,
+        is_here: impl Fn(usize) -> bool,
+        hostname: &str,
+    ) {
         out.carried(self.envelope);
         if stream == Stream::Accepted {
             out.bytes(tag::HOP, hostname.as_bytes());
         }
-        match owner {
-            Some(owner) => out.bytes(tag::REVERSE_PATH, owner),
-            None => out.reverse_path(self.envelope.reverse_path),
-        }
+        out.reverse_path(reverse_path);
         if stream == Stream::Deferred {
             self.schedule(out);
         }
         out.origin(self.origin.name, self.origin.offset, self.origin.length);
         out.u32(tag::DISPOSITIONS, self.count());
         let mut reason = None;
-        for (index, disposition) in (0..).zip(self.dispositions()) {
-            if Stream::of(disposition.outcome) == Some(stream) && disposition.owner == owner {
+        for (index, disposition) in self.dispositions().iter().enumerate() {
+            if is_here(index) {
                 out.nested(tag::RECIPIENT, |out| self.recipient(out, index, disposition));
                 if let Outcome::DeadLetter(why) = disposition.outcome {
                     reason = reason.or(Some(why));
@@ -123,7 +134,7 @@ impl<'a> Judged<'_, 'a> {
         }
     }
 
-    fn recipient(&self, out: &mut Fields<'_>, index: u32, disposition: &Disposition<'_>) {
+    fn recipient(&self, out: &mut Fields<'_>, index: usize, disposition: &Disposition<'_>) {
         out.bytes(recipient_tag::FORWARD_PATH, disposition.address);
         let queued = disposition.ordinal.and_then(|ordinal| self.recipients.get(ordinal as usize));
         if let Some(notify) = queued.and_then(|queued| queued.notify) {
@@ -140,7 +151,7 @@ impl<'a> Judged<'_, 'a> {
         if !disposition.route.is_empty() {
             out.bytes(recipient_tag::ROUTE, disposition.route);
         }
-        out.u32(recipient_tag::DISPOSITION, index);
+        out.u32(recipient_tag::DISPOSITION, u32::try_from(index).unwrap_or(u32::MAX));
         if let Some(ordinal) = disposition.ordinal {
             out.u32(recipient_tag::ORDINAL, ordinal);
         }
@@ -152,24 +163,27 @@ impl<'a> Judged<'_, 'a> {
     /// Appends the report to `to`, whose content is `report`.
     pub fn append_report(&self, part: &mut Part, to: &[u8], report: &Report<'_>) {
         let payload = Payload::measure(Content::plain(report.content));
-        part.record(Stream::Ndr, &payload, false, |out| {
-            out.text(tag::QUEUE_ID, |out| {
-                write_hex(report.key, 16, out);
-                out.push(b'N');
-                write_hex(u64::from(report.index), 1, out);
-            });
-            out.bytes(tag::ARRIVAL, &report.now.0.to_le_bytes());
-            out.reverse_path(ReversePath::Null);
-            out.origin(self.origin.name, self.origin.offset, self.origin.length);
-            out.u32(tag::DISPOSITIONS, self.count());
-            out.text(tag::REPORT_OF, |out| self.envelope.queue_id.write(out));
-            out.nested(tag::RECIPIENT, |out| out.bytes(recipient_tag::FORWARD_PATH, to));
-            for (index, disposition) in (0..).zip(self.dispositions()) {
-                if disposition.outcome == Outcome::Failed && disposition.report_to == to {
-                    out.nested(tag::REPORTED, |out| self.recipient(out, index, disposition));
-                }
-            }
+        part.record(Stream::Ndr, &payload, false, |out| self.report_fields(out, to, report));
+    }
+
+    /// The envelope of a report's record.
+    pub fn report_fields(&self, out: &mut Fields<'_>, to: &[u8], report: &Report<'_>) {
+        out.text(tag::QUEUE_ID, |out| {
+            write_hex(report.key, 16, out);
+            out.push(b'N');
+            write_hex(u64::from(report.index), 1, out);
         });
+        out.bytes(tag::ARRIVAL, &report.now.0.to_le_bytes());
+        out.reverse_path(ReversePath::Null);
+        out.origin(self.origin.name, self.origin.offset, self.origin.length);
+        out.u32(tag::DISPOSITIONS, self.count());
+        out.text(tag::REPORT_OF, |out| self.envelope.queue_id.write(out));
+        out.nested(tag::RECIPIENT, |out| out.bytes(recipient_tag::FORWARD_PATH, to));
+        for (index, disposition) in self.dispositions().iter().enumerate() {
+            if disposition.outcome == Outcome::Failed && disposition.report_to == to {
+                out.nested(tag::REPORTED, |out| self.recipient(out, index, disposition));
+            }
+        }
     }
 }
 

@@ -282,6 +282,8 @@ pub struct RecipientNotes<'a> {
     pub outcome: u8,
     /// Enhanced status.
     pub status: &'a [u8],
+    /// The original system's number of the error; 0 when absent.
+    pub number: u16,
     /// Index of the disposition.
     pub disposition: Option<u32>,
     /// Index of the recipient in the queued message.
@@ -398,6 +400,7 @@ fn recipient_notes(bytes: &[u8], reported: bool) -> Option<RecipientNotes<'_>> {
             recipient_tag::FORWARD_PATH => notes.forward_path = value,
             recipient_tag::OUTCOME => notes.outcome = byte(value)?,
             recipient_tag::STATUS => notes.status = value,
+            recipient_tag::NUMBER => notes.number = u16::from_le_bytes(value.try_into().ok()?),
             recipient_tag::ROUTE => notes.route = value,
             recipient_tag::DIAGNOSTIC => notes.diagnostic = value,
             recipient_tag::DISPOSITION => notes.disposition = Some(number(value)?),

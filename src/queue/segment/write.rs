@@ -112,6 +112,13 @@ pub struct Fields<'o> {
     out: &'o mut Vec<u8>,
 }
 
+impl<'o> Fields<'o> {
+    /// Fields that are appended here.
+    pub const fn new(out: &'o mut Vec<u8>) -> Self {
+        Self { out }
+    }
+}
+
 impl Fields<'_> {
     /// A field of bytes.
     pub fn bytes(&mut self, tag: u16, value: &[u8]) {

@@ -1,0 +1,279 @@
+//! Writes again what a run must have written of a message, from its dispositions as the streams
+//! have them, and compares it byte by byte: the envelopes of records, reports, and events.
+//!
+//! Not here: whether there are as many of each as there must be (`part`). What a fault has cut
+//! short (an event from numbers alone, a report that became dead letters) is taken as what it says
+//! it is.
+
+use super::books::{Books, Event, Record};
+use crate::decide::{Disposition, NoReport, Outcome, Policy, Verdict, schedule};
+use crate::event::Number;
+use crate::event::json::{self, Subject};
+use crate::mail::date::Time;
+use crate::mail::envelope::{Envelope, QueueId, Recipient};
+use crate::mail::status::EnhancedStatus;
+use crate::ndr;
+use crate::queue::segment::read::{self, RecipientNotes};
+use crate::queue::segment::write::{Fields, Payload};
+use crate::spool::Stream;
+use crate::spool::plan::Options;
+use crate::spool::record::{Judged, Origin, Report};
+
+/// Where one disposition was found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Entry {
+    /// Index of its event.
+    pub(super) event: Option<usize>,
+    /// Indexes of its record, and of the recipient within.
+    pub(super) record: Option<(usize, usize)>,
+}
+
+/// A message of the queue, and what the books have of it.
+pub(super) struct Message<'c, 'a, 's> {
+    pub(super) envelope: &'c Envelope<'a>,
+    pub(super) recipients: &'c [Recipient<'a>],
+    pub(super) origin: Origin<'a>,
+    pub(super) payload: Payload<'a>,
+    pub(super) key: u64,
+    pub(super) entries: &'c [Entry],
+    pub(super) records: &'c [usize],
+    pub(super) events: &'c [usize],
+    pub(super) books: &'c Books<'s>,
+}
+
+/// What is the same for all messages of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Hand<'r> {
+    hostname: &'r str,
+    time: &'r str,
+    now: Time,
+    policy: Policy,
+}
+
+impl<'r> Hand<'r> {
+    pub(super) fn of(options: &'r Options) -> Self {
+        let (hostname, time) = (options.hostname.as_str(), options.now.as_str());
+        Self { hostname, time, now: options.clock(), policy: options.policy }
+    }
+
+    /// The first thing of a message that isn't as it is when written again: where it stands, and
+    /// what it is.
+    pub(super) fn differs(&self, message: &Message<'_, '_, '_>) -> Option<(String, &'static str)> {
+        let texts: Vec<Option<String>> =
+            message.entries.iter().map(|entry| message.text_of(*entry)).collect();
+        let dispositions: Option<Vec<Disposition<'_>>> = message
+            .entries
+            .iter()
+            .zip(&texts)
+            .map(|(entry, text)| message.disposition(*entry, text.as_deref()))
+            .collect();
+        let first = message.events.first().and_then(|at| message.books.events.get(*at));
+        let place = first.map_or_else(String::new, |event| event.place.clone());
+        let Some(dispositions) = dispositions else {
+            return Some((place, "an event says what no event says"));
+        };
+        let schedule = schedule(message.envelope, self.policy, self.now);
+        let verdict = Verdict::of(dispositions, schedule, !message.recipients.is_empty());
+        let judged = Judged {
+            envelope: message.envelope,
+            recipients: message.recipients,
+            verdict: &verdict,
+            origin: message.origin,
+            payload: message.payload,
+        };
+        for at in message.records {
+            let Some(record) = message.books.records.get(*at) else { continue };
+            let same = match record.stream {
+                Stream::Ndr => self.report(message, &judged, *at, record),
+                _ => self.envelope(message, &judged, *at, record),
+            };
+            if !same {
+                return Some((record.place.clone(), "the record says something else"));
+            }
+        }
+        self.events(message, &verdict).map(|place| (place, "the event says something else"))
+    }
+
+    fn envelope(
+        &self,
+        message: &Message<'_, '_, '_>,
+        judged: &Judged<'_, '_>,
+        at: usize,
+        record: &Record<'_>,
+    ) -> bool {
+        let mut recipients = Vec::new();
+        let nameless = QueueId::Given(b"");
+        let Some(envelope) = read::envelope(record.found.head, nameless, &mut recipients) else {
+            return false;
+        };
+        let is_here = |index: usize| {
+            message.entries.get(index).and_then(|entry| entry.record).is_some_and(|r| r.0 == at)
+        };
+        let mut expect = Vec::new();
+        let mut fields = Fields::new(&mut expect);
+        judged.fields(&mut fields, record.stream, envelope.reverse_path, is_here, self.hostname);
+        expect == record.found.head
+    }
+
+    /// Reports are numbered before it is known which of them a fault keeps from being made: where
+    /// one was, the numbers can't be known again.
+    fn report(
+        &self,
+        message: &Message<'_, '_, '_>,
+        judged: &Judged<'_, '_>,
+        at: usize,
+        record: &Record<'_>,
+    ) -> bool {
+        let dispositions = &judged.verdict.dispositions;
+        let faulty = Outcome::DeadLetter(NoReport::ReportFault);
+        if dispositions.iter().any(|disposition| disposition.outcome == faulty) {
+            return true;
+        }
+        let earlier = message.records.iter().take_while(|index| **index != at);
+        let is_report = |index: &&usize| {
+            message.books.records.get(**index).is_some_and(|r| r.stream == Stream::Ndr)
+        };
+        let number = earlier.filter(is_report).count();
+        let Some(to) = ndr::addressees(dispositions).nth(number) else { return false };
+        let returned = ndr::Returned {
+            envelope: message.envelope,
+            recipients: message.recipients,
+            content: message.payload.content,
+            key: message.key,
+            attempts: judged.verdict.attempts,
+        };
+        let by = ndr::Context { hostname: self.hostname, now: self.now };
+        let mut content = Vec::new();
+        ndr::render(&mut content, &by, &returned, to, dispositions);
+        let index = u32::try_from(number).unwrap_or(u32::MAX);
+        let report = Report { key: message.key, index, now: self.now, content: &content };
+        let mut expect = Vec::new();
+        judged.report_fields(&mut Fields::new(&mut expect), to, &report);
+        expect == record.found.head && record.found.content.raw() == content
+    }
+
+    /// The place of the first event that is another.
+    fn events(&self, message: &Message<'_, '_, '_>, verdict: &Verdict<'_>) -> Option<String> {
+        let dispositions = &verdict.dispositions;
+        let subject = Subject {
+            key: message.key,
+            attempts: verdict.attempts,
+            time: self.time.as_bytes(),
+            queue_id: &message.envelope.queue_id,
+            sender: message.envelope.reverse_path,
+            size: message.payload.len,
+        };
+        let reports: Vec<&[u8]> = ndr::addressees(dispositions).collect();
+        let set_aside = dispositions.iter().find_map(|d| match d.outcome {
+            Outcome::DeadLetter(reason) => Some(reason),
+            _ => None,
+        });
+        let (mut told_reports, mut told_faults) = (0, 0);
+        for event in message.events.iter().filter_map(|at| message.books.events.get(*at)) {
+            let mut expect = Vec::new();
+            let mut other = Vec::new();
+            if let Some(index) = event.index {
+                let Some(disposition) = dispositions.get(index as usize) else { continue };
+                json::disposition(&mut expect, &subject, index, disposition);
+                json::minimal(&mut other, &subject, index, disposition);
+            } else if event.number == Number::REPORT_MADE.0 {
+                let to = reports.get(told_reports).copied().unwrap_or_default();
+                let failed = ndr::reported(dispositions, to).count();
+                let index = u32::try_from(told_reports).unwrap_or(u32::MAX);
+                let failed = u32::try_from(failed).unwrap_or(u32::MAX);
+                json::report(&mut expect, &subject, index, to, failed);
+                told_reports += 1;
+            } else if event.number == Number::FAULT.0 {
+                event.fault_again(&mut expect, &subject, told_faults);
+                told_faults += 1;
+            } else if let Some(reason) = set_aside {
+                let reason = reason.text().as_bytes();
+                json::set_aside(&mut expect, &subject, Stream::DeadLetter.name(), reason);
+            }
+            if event.line != expect && event.line != other {
+                return Some(event.place.clone());
+            }
+        }
+        None
+    }
+}
+
+impl<'s> Message<'_, '_, 's> {
+    /// The address that only an event tells: of an expanded or a duplicate recipient.
+    fn text_of(&self, entry: Entry) -> Option<String> {
+        let event = self.books.events.get(entry.event?)?;
+        match entry.record {
+            Some(_) => None,
+            None => serde_json::from_str(event.recipient?.get()).ok(),
+        }
+    }
+
+    /// A disposition, from its record, or where it has none from its event.
+    fn disposition<'d>(&self, entry: Entry, text: Option<&'d str>) -> Option<Disposition<'d>>
+    where
+        's: 'd,
+    {
+        let event = self.books.events.get(entry.event?)?;
+        let mut disposition = Disposition::new(event.ordinal.unwrap_or(0), b"");
+        disposition.ordinal = event.ordinal;
+        disposition.status = EnhancedStatus::ADDRESS_VALID;
+        disposition.outcome = outcome(event)?;
+        let Some((at, number)) = entry.record else {
+            // An event from numbers alone has no address to compare.
+            disposition.address = text.unwrap_or_default().as_bytes();
+            return Some(disposition);
+        };
+        let record = self.books.records.get(at)?;
+        let recipient: &RecipientNotes<'s> = record.recipients.get(number)?;
+        disposition.address = recipient.forward_path;
+        disposition.status = status(recipient.status)?;
+        disposition.number = recipient.number;
+        disposition.route = recipient.route;
+        disposition.detail = recipient.diagnostic;
+        if let Outcome::DeadLetter(reason) = &mut disposition.outcome
+            && event.reason.is_none()
+        {
+            // An event from numbers alone: the record has the reason of its first dead letter.
+            *reason = NoReport::of_text(record.notes.reason?)?;
+        }
+        if record.stream == Stream::Ndr {
+            let to = record.recipients.iter().find(|recipient| !recipient.reported)?;
+            disposition.report_to = to.forward_path;
+        }
+        Some(disposition)
+    }
+}
+
+fn outcome(event: &Event<'_>) -> Option<Outcome> {
+    Some(match event.outcome? {
+        "delivered" => Outcome::Delivered,
+        "relayed" => Outcome::Relayed,
+        "expanded" => Outcome::Expanded,
+        "duplicate" => Outcome::Duplicate,
+        "deferred" => Outcome::Deferred,
+        "failed" => Outcome::Failed,
+        "dead-letter" => {
+            let reason = event
+                .reason
+                .map_or(Some(NoReport::IsReport), |text| NoReport::of_text(text.as_bytes()));
+            Outcome::DeadLetter(reason?)
+        }
+        _ => return None,
+    })
+}
+
+fn status(text: &[u8]) -> Option<EnhancedStatus> {
+    let mut numbers = std::str::from_utf8(text).ok()?.split('.').map(|number| number.parse().ok());
+    let mut next = || numbers.next().flatten();
+    Some(EnhancedStatus { class: next()?, subject: next()?, detail: next()? })
+}
+
+impl Event<'_> {
+    /// The event of a fault, from what it says of the fault itself.
+    fn fault_again(&self, out: &mut Vec<u8>, subject: &Subject<'_, '_>, index: u32) {
+        let line: serde_json::Value = serde_json::from_slice(self.line).unwrap_or_default();
+        let text =
+            |name: &str| line.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+        json::fault(out, subject, index, text("stage"), text("fault"), text("place"));
+    }
+}
