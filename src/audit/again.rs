@@ -17,7 +17,7 @@ use crate::queue::segment::read::{self, RecipientNotes};
 use crate::queue::segment::write::{Fields, Payload};
 use crate::spool::Stream;
 use crate::spool::plan::Options;
-use crate::spool::record::{Judged, Origin, Report};
+use crate::spool::record::{Judged, Known, Origin, Report, quarantine_fields};
 
 /// Where one disposition was found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,6 +94,18 @@ impl<'r> Hand<'r> {
         self.events(message, &verdict).map(|place| (place, "the event says something else"))
     }
 
+    /// What events of a message share.
+    pub(super) fn subject<'c, 'a>(
+        &'c self,
+        key: u64,
+        attempts: u32,
+        envelope: &'c Envelope<'a>,
+        size: u64,
+    ) -> Subject<'c, 'a> {
+        let (queue_id, sender) = (&envelope.queue_id, envelope.reverse_path);
+        Subject { key, attempts, time: self.time.as_bytes(), queue_id, sender, size }
+    }
+
     fn envelope(
         &self,
         message: &Message<'_, '_, '_>,
@@ -155,14 +167,8 @@ impl<'r> Hand<'r> {
     /// The place of the first event that is another.
     fn events(&self, message: &Message<'_, '_, '_>, verdict: &Verdict<'_>) -> Option<String> {
         let dispositions = &verdict.dispositions;
-        let subject = Subject {
-            key: message.key,
-            attempts: verdict.attempts,
-            time: self.time.as_bytes(),
-            queue_id: &message.envelope.queue_id,
-            sender: message.envelope.reverse_path,
-            size: message.payload.len,
-        };
+        let (size, attempts) = (message.payload.len, verdict.attempts);
+        let subject = self.subject(message.key, attempts, message.envelope, size);
         let reports: Vec<&[u8]> = ndr::addressees(dispositions).collect();
         let set_aside = dispositions.iter().find_map(|d| match d.outcome {
             Outcome::DeadLetter(reason) => Some(reason),
@@ -196,6 +202,43 @@ impl<'r> Hand<'r> {
         }
         None
     }
+}
+
+/// The same for what is in quarantine: its record has one of the envelopes that may be known of
+/// it, and its events tell the record's reason.
+pub(super) fn quarantine_differs(
+    (record, known, origin): (&Record<'_>, &[Known<'_, '_>], Origin<'_>),
+    events: &[&Event<'_>],
+    subjects: &[Subject<'_, '_>],
+) -> Option<(String, &'static str)> {
+    let reason = record.notes.reason.unwrap_or_default();
+    let is_so = known.iter().any(|known| {
+        let mut expect = Vec::new();
+        quarantine_fields(&mut Fields::new(&mut expect), *known, origin, reason);
+        expect == record.found.head
+    });
+    if !is_so {
+        return Some((record.place.clone(), "the record says something else"));
+    }
+    let mut told_faults = 0;
+    for event in events {
+        let is_fault = event.number == Number::FAULT.0;
+        let is_so = subjects.iter().any(|subject| {
+            let mut expect = Vec::new();
+            if is_fault {
+                event.fault_again(&mut expect, subject, told_faults);
+            } else {
+                let stream = Stream::Quarantine.name();
+                json::set_aside(&mut expect, subject, stream, reason);
+            }
+            event.line == expect
+        });
+        told_faults += u32::from(is_fault);
+        if !is_so {
+            return Some((event.place.clone(), "the event says something else"));
+        }
+    }
+    None
 }
 
 impl<'s> Message<'_, '_, 's> {

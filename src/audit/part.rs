@@ -4,7 +4,7 @@
 //! Not here: reading stream files (`books`). Each check says what it found and goes on: one wrong
 //! record doesn't hide the next.
 
-use super::again::{Entry, Hand, Message};
+use super::again::{Entry, Hand, Message, quarantine_differs};
 use super::books::{self, Books, Event, Files, place};
 use super::expect::{Manifest, Seen, SeenDisposition};
 use super::{AuditError, Kind, Report};
@@ -19,7 +19,7 @@ use crate::queue::segment::write::Payload;
 use crate::queue::{Buffers, Damage, Found, Framed, Frames, QueueError, Source, Visit};
 use crate::spool::commits::Commit;
 use crate::spool::folder::{self, Planned};
-use crate::spool::record::Origin;
+use crate::spool::record::{Known, Origin};
 use crate::spool::{Counts, PerStream, Stream};
 use std::path::Path;
 
@@ -78,6 +78,8 @@ struct Again<'c, 'a> {
     checksum: u32,
     envelope: &'c Envelope<'a>,
     recipients: &'c [Recipient<'a>],
+    /// The name that it has by its place, or its file, alone.
+    place_id: QueueId<'a>,
 }
 
 impl Again<'_, '_> {
@@ -106,12 +108,13 @@ impl Auditor<'_, '_> {
         self.report.messages += 1;
         let checksum = checksum.unwrap_or_else(|| found.content.checksum());
         let name = envelope::file_name(source, &found);
-        let again = Again { name, found, checksum, envelope: &envelope, recipients };
+        let place_id = envelope::queue_id(source, &found);
+        let again = Again { name, found, checksum, envelope: &envelope, recipients, place_id };
         let records = self.claim_records(name, found.offset);
         let len = found.content.len();
         let key = self.key(source, found.offset, &envelope, found.content);
         let mut events = self.claim_events(key);
-        let bare = Envelope::new(envelope::queue_id(source, &found));
+        let bare = Envelope::new(place_id);
         let bare_key = self.key(source, found.offset, &bare, found.content);
         // A message whose envelope couldn't be parsed for a fault has its events under its name
         // alone.
@@ -125,7 +128,7 @@ impl Auditor<'_, '_> {
             self.books.records.get(**index).is_some_and(|r| r.stream == Stream::Quarantine)
         };
         if records.iter().any(|index| in_quarantine(&index)) {
-            self.quarantined(&again, &records, &events);
+            self.quarantined(&again, (key, bare_key), &records, &events);
             self.expect(&again, &Seen::quarantined(checksum));
         } else {
             let dispositions = self.settle(&again, key, &records, &events);
@@ -187,8 +190,15 @@ impl Auditor<'_, '_> {
 
     /// A message in quarantine: one record with the whole content, one event that it was set aside,
     /// nothing else.
-    fn quarantined(&mut self, again: &Again<'_, '_>, records: &[usize], events: &[usize]) {
+    fn quarantined(
+        &mut self,
+        again: &Again<'_, '_>,
+        (key, bare_key): (u64, u64),
+        records: &[usize],
+        events: &[usize],
+    ) {
         self.report.counts.quarantined += 1;
+        let found_before = self.report.found();
         if records.len() > 1 {
             self.find(Kind::Doubled, again, "it is in quarantine, and in another record");
         }
@@ -197,12 +207,26 @@ impl Auditor<'_, '_> {
             self.find(Kind::Wrong, again, "its content in quarantine is another");
         }
         self.one_set_aside(&again.place(), events, Stream::Quarantine);
-        if events.iter().filter_map(|i| self.books.events.get(*i)).any(|e| e.index.is_some()) {
-            self.find(
-                Kind::Wrong,
-                again,
-                "it is in quarantine, but has dispositions in the events",
-            );
+        let told = events.iter().filter_map(|at| self.books.events.get(*at)).collect::<Vec<_>>();
+        let Some(record) = records.first().and_then(|at| self.books.records.get(*at)) else {
+            return;
+        };
+        let Found { offset, length, content, head } = again.found;
+        let origin = Origin { name: again.name, offset, length };
+        let bare = Envelope::new(again.place_id);
+        let known = [
+            Known::Verbatim(head),
+            Known::Name(again.place_id),
+            Known::Envelope(again.envelope, again.recipients),
+        ];
+        let size = content.len();
+        let subjects = [
+            self.hand.subject(key, again.envelope.attempts, again.envelope, size),
+            self.hand.subject(bare_key, 0, &bare, size),
+        ];
+        let differs = quarantine_differs((record, &known, origin), &told, &subjects);
+        if let Some((place, what)) = differs.filter(|_| self.report.found() == found_before) {
+            self.find(Kind::Wrong, again, format!("{what} than it has to ({place})"));
         }
     }
 
@@ -466,7 +490,9 @@ impl Auditor<'_, '_> {
                 let held = self.books.records.get(*index).is_some_and(|record| {
                     record.stream == Stream::Quarantine && record.holds(content, content.checksum())
                 });
-                if !held {
+                if held {
+                    self.damage_again(*index, &events, (key, id, content), source.name, damage);
+                } else {
                     let what = "the damaged range is not in quarantine as it is in the queue";
                     self.report.find(Kind::Wrong, place.as_str(), what);
                 }
@@ -482,6 +508,28 @@ impl Auditor<'_, '_> {
             if let Err(what) = manifest.check_damage(source.name, damage.offset, damage.length) {
                 self.report.find(Kind::Wrong, place, what);
             }
+        }
+    }
+}
+
+impl Auditor<'_, '_> {
+    fn damage_again(
+        &mut self,
+        record: usize,
+        events: &[usize],
+        (key, id, content): (u64, QueueId<'_>, Content<'_>),
+        name: &[u8],
+        Damage { offset, length, .. }: Damage,
+    ) {
+        let told = events.iter().filter_map(|at| self.books.events.get(*at)).collect::<Vec<_>>();
+        let Some(record) = self.books.records.get(record) else { return };
+        let bare = Envelope::new(id);
+        let origin = Origin { name, offset, length };
+        let subject = self.hand.subject(key, 0, &bare, content.len());
+        let known = [Known::Name(id)];
+        let differs = quarantine_differs((record, &known, origin), &told, &[subject]);
+        if let Some((place, what)) = differs {
+            self.report.find(Kind::Wrong, place, format!("{what} than it has to"));
         }
     }
 }

@@ -220,22 +220,32 @@ pub fn append_quarantine(
     reason: &[u8],
 ) {
     part.record(Stream::Quarantine, payload, true, |out| {
-        match known {
-            Known::Name(queue_id) => out.text(tag::QUEUE_ID, |out| queue_id.write(out)),
-            Known::Verbatim(bytes) => out.verbatim(bytes),
-            Known::Envelope(envelope, recipients) => {
-                out.carried(envelope);
-                out.reverse_path(envelope.reverse_path);
-                out.schedule(envelope);
-                for recipient in recipients {
-                    out.nested(tag::RECIPIENT, |out| {
-                        out.bytes(recipient_tag::FORWARD_PATH, recipient.forward_path);
-                    });
-                }
+        quarantine_fields(out, known, origin, reason);
+    });
+}
+
+/// The envelope of a record in quarantine.
+pub fn quarantine_fields(
+    out: &mut Fields<'_>,
+    known: Known<'_, '_>,
+    origin: Origin<'_>,
+    reason: &[u8],
+) {
+    match known {
+        Known::Name(queue_id) => out.text(tag::QUEUE_ID, |out| queue_id.write(out)),
+        Known::Verbatim(bytes) => out.verbatim(bytes),
+        Known::Envelope(envelope, recipients) => {
+            out.carried(envelope);
+            out.reverse_path(envelope.reverse_path);
+            out.schedule(envelope);
+            for recipient in recipients {
+                out.nested(tag::RECIPIENT, |out| {
+                    out.bytes(recipient_tag::FORWARD_PATH, recipient.forward_path);
+                });
             }
         }
-        // Of several fields the last counts: these stand behind what is verbatim.
-        out.origin(origin.name, origin.offset, origin.length);
-        out.bytes(tag::REASON, reason);
-    });
+    }
+    // Of several fields the last counts: these stand behind what is verbatim.
+    out.origin(origin.name, origin.offset, origin.length);
+    out.bytes(tag::REASON, reason);
 }
