@@ -9,6 +9,7 @@ use crate::queue::segment::read::{self, RecipientNotes};
 use ahash::AHashMap;
 use serde::Deserialize;
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -60,6 +61,16 @@ pub(super) struct SeenDisposition {
     outcome: String,
     status: String,
     until: Option<String>,
+}
+
+impl fmt::Display for SeenDisposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(ordinal) = self.ordinal {
+            write!(f, "recipient {ordinal}, ")?;
+        }
+        write!(f, "{:?} {} {}", self.address, self.outcome, self.status)?;
+        self.until.iter().try_for_each(|until| write!(f, " until {until}"))
+    }
 }
 
 impl SeenDisposition {
@@ -137,11 +148,12 @@ impl Manifest {
             Err(format!("the manifest ({hazard}) expects it {expected} quarantine"))
         } else if line.dispositions != dispositions {
             let differing = |ours: &[SeenDisposition], other: &[SeenDisposition]| {
-                ours.iter().find(|d| !other.contains(d)).cloned()
+                let first = ours.iter().find(|d| !other.contains(d));
+                first.map_or_else(|| "nothing else".to_owned(), ToString::to_string)
             };
             let expected = differing(&line.dispositions, &dispositions);
             let got = differing(&dispositions, &line.dispositions);
-            Err(format!("the manifest ({hazard}) expects {expected:?}, the run has {got:?}"))
+            Err(format!("the manifest ({hazard}) expects {expected}; the run has {got}"))
         } else {
             Ok(())
         }

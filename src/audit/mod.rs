@@ -127,6 +127,7 @@ pub fn audit(run: &Path, expect: Option<&Path>) -> Result<Report, AuditError> {
     let mut report = Report { parts: planned.plan.parts.len(), ..Report::default() };
     check_log(&mut report, &commits);
     check_folder(&mut report, run, &planned, &commits)?;
+    check_summary(&mut report, run, &commits)?;
     commits.dedup_by_key(|commit| commit.part);
     commits.retain(|commit| (commit.part as usize) < report.parts);
     report.parts_uncommitted = report.parts - commits.len();
@@ -163,6 +164,42 @@ fn check_log(report: &mut Report, commits: &[Commit]) {
         let what = format!("part {} is committed, but not planned", commit.part);
         report.find(Kind::Wrong, commits::NAME, what);
     }
+}
+
+/// A summary is written when all parts are committed: what it says they have done, they have.
+fn check_summary(report: &mut Report, run: &Path, commits: &[Commit]) -> Result<(), AuditError> {
+    let path = run.join(folder::SUMMARY);
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(SpoolError::Read { path, source }.into()),
+    };
+    let mut counts = Counts::default();
+    for commit in commits {
+        counts.add(&commit.counts);
+    }
+    let place = path.display().to_string();
+    match serde_json::from_slice::<Finished>(&text) {
+        Ok(finished) if commits.len() < report.parts => {
+            let (parts, logged) = (finished.parts_committed, commits.len());
+            let what = format!("the run was finished, {parts} parts; the log has {logged}");
+            report.find(Kind::Lost, place, what);
+        }
+        Ok(finished) if finished.counts == counts => {}
+        Ok(finished) => {
+            let differing = finished.counts.differences(&counts);
+            report.find(Kind::Wrong, place, format!("it and the log differ: {differing}"));
+        }
+        Err(error) => report.find(Kind::Wrong, place, error.to_string()),
+    }
+    Ok(())
+}
+
+/// What a summary says.
+#[derive(Debug, serde::Deserialize)]
+struct Finished {
+    parts_committed: usize,
+    counts: Counts,
 }
 
 /// Files that no commit knows: waste of parts that were begun, as long as the run isn't finished;

@@ -54,7 +54,8 @@ pub(super) fn audit(
     let Auditor { books, mut report, .. } = auditor;
     books.unclaimed(&mut report);
     if report.counts != commit.counts {
-        let what = format!("the log says {:?}, the streams {:?}", commit.counts, report.counts);
+        let differing = commit.counts.differences(&report.counts);
+        let what = format!("the log and the streams differ: {differing}");
         report.find(Kind::Wrong, format!("part {}", commit.part), what);
     }
     Ok(report)

@@ -10,8 +10,8 @@ use crate::decide::Policy;
 use crate::directory::Directory;
 use crate::limits;
 use crate::mail::date::Time;
-use crate::queue::Queue;
 use crate::queue::envelope::RecipientOrder;
+use crate::queue::{Queue, QueueFile};
 use crate::spool::commits::{Commit, Log};
 use crate::spool::folder::{self, RunFolder};
 use crate::spool::plan::{self, Options, Plan, PlannedDirectory, PlannedPart, PlannedQueue};
@@ -104,7 +104,12 @@ fn check_places(out: &Path, plan: &Plan) -> Result<(), EngineError> {
     let place = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
     for (index, queue) in plan.queues.iter().enumerate() {
         let path = &queue.path;
-        if plan.queues.iter().skip(index + 1).any(|other| other.path == *path) {
+        let is_same = |other: &PlannedQueue| {
+            let (ours, others) = (queue.files.first(), other.files.first());
+            let file = |file: &QueueFile| (file.identity.device, file.identity.inode);
+            other.path == *path || ours.is_some() && ours.map(file) == others.map(file)
+        };
+        if plan.queues.iter().skip(index + 1).any(is_same) {
             return Err(EngineError::NamedTwice { path: path.clone() });
         }
         // What of the place exists has its links followed, as the queue's path has.

@@ -197,6 +197,10 @@ impl Queue {
         let path = Path::new(path);
         let failed = |source| QueueError::Open { path: path.to_owned(), source };
         let metadata = path.metadata().map_err(failed)?;
+        if !metadata.is_dir() && !metadata.is_file() {
+            // Opening a pipe would wait for ever.
+            return Err(QueueError::Special { path: path.to_owned() });
+        }
         let format = match named {
             Some(Named::Format(format)) => format,
             Some(Named::Mbox) => Format::of_mbox(mbox::detect(&sample(path).map_err(failed)?)),
@@ -397,9 +401,10 @@ fn segment_names(folder: &Path) -> io::Result<Vec<String>> {
 
 /// The path of a big file: the queue's own, or one in its folder.
 fn file_path(queue: &Path, files: &Files, index: usize) -> PathBuf {
-    let Some(file) = files.big().get(index) else { return queue.to_owned() };
-    let is_queue = queue.file_name().is_some_and(|name| name == file.name.as_str());
-    if is_queue && !queue.is_dir() { queue.to_owned() } else { queue.join(&file.name) }
+    match files.big().get(index) {
+        Some(file) if queue.is_dir() => queue.join(&file.name),
+        _ => queue.to_owned(),
+    }
 }
 
 impl Files {
@@ -443,6 +448,8 @@ pub enum QueueError {
         path.display()
     )]
     Open { path: PathBuf, source: io::Error },
+    #[error("{}: is neither a file nor a folder", path.display())]
+    Special { path: PathBuf },
     #[error("{}: cannot read: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error(

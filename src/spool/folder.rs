@@ -90,7 +90,10 @@ impl RunFolder {
     /// # Errors
     /// The folder isn't empty, another process has it, or it can't be written.
     pub fn create(path: &Path, plan: &Plan, lists: &[Option<Vec<u8>>]) -> Result<Self, SpoolError> {
-        fs::create_dir_all(path).map_err(SpoolError::write(path))?;
+        if path.exists() && !path.is_dir() {
+            return Err(SpoolError::Occupied { path: path.to_owned() });
+        }
+        fs::create_dir_all(path).map_err(SpoolError::make(path))?;
         let lock = lock(path)?;
         let foreign = fs::read_dir(path)
             .map_err(SpoolError::read(path))?
@@ -160,7 +163,10 @@ impl RunFolder {
             for stream in Stream::ALL {
                 let Some(sealed) = commit.files.get(stream) else { continue };
                 let path = self.part_path(stream, commit.part);
-                let length = path.metadata().map_err(SpoolError::read(&path))?.len();
+                let length = match path.metadata() {
+                    Ok(metadata) => metadata.len(),
+                    Err(error) => return Err(SpoolError::altered(&path, error.to_string())),
+                };
                 if length != sealed.length {
                     let what = format!("it has {length} bytes, the log says {}", sealed.length);
                     return Err(SpoolError::altered(&path, what));

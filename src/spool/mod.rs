@@ -167,6 +167,21 @@ impl Counts {
         self.dead_letter += other.dead_letter;
     }
 
+    /// Those that differ, by their names: what these have, and what others have.
+    pub fn differences(&self, others: &Self) -> String {
+        let fields = |counts: &Self| match serde_json::to_value(counts) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            _ => serde_json::Map::new(),
+        };
+        let (ours, theirs) = (fields(self), fields(others));
+        let differing = ours.iter().filter(|(name, count)| theirs.get(*name) != Some(*count));
+        let said = differing.map(|(name, count)| {
+            let other = theirs.get(name).map_or_else(String::new, ToString::to_string);
+            format!("{name} {count} and {other}")
+        });
+        said.collect::<Vec<_>>().join(", ")
+    }
+
     /// Counts one recipient.
     pub const fn count(&mut self, outcome: Outcome) {
         let counter = match outcome {
@@ -202,6 +217,8 @@ pub enum SpoolError {
     #[error("{}: cannot write: {source} (what is committed is safe: run again when it is mended)",
         path.display())]
     Write { path: PathBuf, source: io::Error },
+    #[error("{}: cannot make the folder of the run: {source}", path.display())]
+    Make { path: PathBuf, source: io::Error },
     #[error("{}: cannot read: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{}: is not the folder of a run (it has no plan.json)", path.display())]
@@ -223,6 +240,11 @@ impl SpoolError {
     pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Write { path, source }
+    }
+
+    pub(crate) fn make(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Make { path, source }
     }
 
     pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {

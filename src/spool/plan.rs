@@ -8,10 +8,12 @@
 use super::SpoolError;
 use crate::decide::Policy;
 use crate::mail::date::Time;
+use crate::queue::bytes::Identity;
 use crate::queue::envelope::RecipientOrder;
 use crate::queue::files::FileList;
 use crate::queue::{Format, Queue, QueueFile, Span};
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -124,29 +126,38 @@ impl Plan {
     /// the other.
     pub fn differences(&self, now: &Self) -> Vec<String> {
         let mut all = Vec::new();
-        let mut differs =
-            |what: &str, planned: &dyn std::fmt::Debug, given: &dyn std::fmt::Debug| {
-                let (planned, given) = (format!("{planned:?}"), format!("{given:?}"));
-                if planned != given {
-                    all.push(format!("{what}: the run has {planned}, now it is {given}"));
-                }
-            };
-        let paths = |plan: &Self| plan.queues.iter().map(|q| q.path.clone()).collect::<Vec<_>>();
+        let mut differs = |what: &str, planned: &dyn Display, given: &dyn Display| {
+            let (planned, given) = (planned.to_string(), given.to_string());
+            if planned != given {
+                all.push(format!("{what}: the run has {planned}, now it is {given}"));
+            }
+        };
+        let paths = |plan: &Self| {
+            let paths: Vec<_> = plan.queues.iter().map(|q| q.path.display().to_string()).collect();
+            paths.join(", ")
+        };
         differs("queues", &paths(self), &paths(now));
         for (planned, given) in self.queues.iter().zip(&now.queues) {
             let name = planned.path.display();
             differs(&format!("format of {name}"), &planned.format, &given.format);
-            differs(&format!("files of {name}"), &planned.files, &given.files);
-            differs(&format!("list of files of {name}"), &planned.list, &given.list);
+            differs(&format!("files of {name}"), &files(planned), &files(given));
+            if planned.list != given.list {
+                let (before, after) = (planned.list_len, given.list_len);
+                let list = format!("list of files of {name}");
+                differs(&list, &format!("{before} files"), &format!("{after}, or others"));
+            }
         }
-        differs("text of the directory", &self.directory.checksum, &now.directory.checksum);
-        differs("--now", &self.options.now, &now.options.now);
-        differs("--hostname", &self.options.hostname, &now.options.hostname);
-        differs("--part-size", &self.options.part_bytes, &now.options.part_bytes);
-        differs("--remote", &self.options.policy.remote, &now.options.policy.remote);
-        differs("--hops", &self.options.policy.hops_max, &now.options.policy.hops_max);
-        differs("--lifetime", &self.options.policy.lifetime_s, &now.options.policy.lifetime_s);
-        differs("--recipients", &self.options.recipients, &now.options.recipients);
+        let directory = |plan: &Self| format!("one with checksum {:08x}", plan.directory.checksum);
+        differs("text of the directory", &directory(self), &directory(now));
+        let (before, after) = (&self.options, &now.options);
+        differs("--now", &before.now, &after.now);
+        differs("--hostname", &before.hostname, &after.hostname);
+        differs("--part-size", &before.part_bytes, &after.part_bytes);
+        differs("--remote", &json(&before.policy.remote), &json(&after.policy.remote));
+        differs("--hops", &before.policy.hops_max, &after.policy.hops_max);
+        let lifetime = |options: &Options| format!("{} seconds", options.policy.lifetime_s);
+        differs("--lifetime", &lifetime(before), &lifetime(after));
+        differs("--recipients", &json(&before.recipients), &json(&after.recipients));
         all
     }
 
@@ -173,6 +184,20 @@ impl Plan {
         let part = self.parts.get(part as usize)?;
         Some((queues.get(part.queue)?, &part.span))
     }
+}
+
+/// The files of a queue, as far as they tell one state of it from another.
+fn files(queue: &PlannedQueue) -> String {
+    let each = queue.files.iter().map(|file| {
+        let Identity { inode, size, mtime_ns, .. } = file.identity;
+        format!("{} ({size} bytes, changed at {mtime_ns} ns, inode {inode})", file.name)
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// A value as the plan has it.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// Name of the file that holds the list of files of a queue.

@@ -206,6 +206,23 @@ fn files_that_are_gone_torn_or_from_nowhere_are_found() {
     queue.assert_clean("run");
 }
 
+#[test]
+fn a_finished_run_whose_log_is_cut_is_found() {
+    let queue = finished();
+    let run = queue.out("run");
+    let log = fs::read(run.join("commits")).unwrap();
+    fs::write(run.join("commits"), "").unwrap();
+    assert_found(&run, "the log is empty");
+    fs::write(run.join("commits"), &log).unwrap();
+    let summary = fs::read_to_string(run.join("summary.json")).unwrap();
+    let changed = summary.replacen("\"messages\": ", "\"messages\": 1", 1);
+    assert_ne!(summary, changed);
+    fs::write(run.join("summary.json"), changed).unwrap();
+    assert_found(&run, "the summary counts other messages");
+    fs::write(run.join("summary.json"), summary).unwrap();
+    queue.assert_clean("run");
+}
+
 fn assert_found(run: &Path, what: &str) {
     let report = audit(run, None);
     let found: u64 = ["lost", "doubled", "wrong"].iter().map(|k| report[k].as_u64().unwrap()).sum();

@@ -237,6 +237,10 @@ fn bad_input_has_a_clear_error_and_leaves_nothing() {
     check("queue", "bad-users", "run", &["bad-users:3:1"]);
     check("queue", "users", "occupied", &["occupied", "not the folder of a run"]);
     assert_eq!(fs::read_to_string(at.join("occupied/file")).unwrap(), "mine");
+    assert!(std::process::Command::new("mkfifo").arg(at.join("pipe")).status().unwrap().success());
+    check("mbox:pipe", "users", "run", &["neither a file nor a folder"]);
+    let on_a_file = plain_run(at, "queue", "users", "users");
+    assert!(text(&on_a_file.stderr).contains("not the folder of a run"));
     check("mbox:occupied", "users", "run", &["occupied"]);
     check("eml:occupied", "users", "occupied/run", &["lies within the queue"]);
     let twice = inqueue()
@@ -292,6 +296,21 @@ fn quiet_says_nothing_and_the_exit_code_tells_of_quarantine() {
     queue.assert_clean("run");
     let clean = Queue::new(Format::Segment, 20, "none");
     assert_eq!(clean.command("run").output().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn a_queue_behind_a_link_is_run_and_audited() {
+    let queue = Queue::new(Format::Mbox, 50, "none");
+    let link = queue.out("link");
+    std::os::unix::fs::symlink(queue.made().join("queue.mbox"), &link).unwrap();
+    for _ in 0..2 {
+        let mut command = inqueue();
+        command.arg("run").arg(&link).args(["--json", "--now", NOW, "--directory"]);
+        command.arg(queue.made().join("directory.txt")).arg("--out").arg(queue.out("run"));
+        assert_done(&command.output().unwrap());
+        let report = audit(&queue.out("run"), None);
+        assert_eq!([&report["messages"], &report["wrong"]], [50, 0], "{report:#}");
+    }
 }
 
 /// The same record twice in a segment: both are served, and no event of one has the other's id.
@@ -358,7 +377,7 @@ fn events_are_exported_in_queue_order() {
     assert!(text(&altered.stderr).contains("not as the commit log has it"));
     assert!(!queue.out("altered.jsonl").exists());
     let output = inqueue().arg("events").arg(&run).args(["--to", "evt:x"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
 }
 
 /// A message of a GiB between two small ones: carried to the last byte, and never held in memory.

@@ -1,11 +1,10 @@
 //! `inqueue events`: the events of a run as one file.
 
 use crate::output;
-use anyhow::bail;
 use clap::Args;
 use inqueue::deliver;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Writes the events of a run into one file, in queue order (docs/events.md).
@@ -14,18 +13,22 @@ pub(crate) struct EventsArgs {
     /// Folder of the run
     run: PathBuf,
     /// Where to: jsonl:FILE, a new file of JSON Lines
-    #[arg(long, value_name = "jsonl:FILE")]
-    to: String,
+    #[arg(long, value_name = "jsonl:FILE", value_parser = target)]
+    to: PathBuf,
     /// Says nothing but errors
     #[arg(long, short)]
     quiet: bool,
 }
 
+fn target(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix("jsonl:") {
+        Some(path) if !path.is_empty() => Ok(path.into()),
+        _ => Err("not jsonl:FILE (events are written as JSON Lines)".to_owned()),
+    }
+}
+
 pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
-    let Some(path) = args.to.strip_prefix("jsonl:").filter(|path| !path.is_empty()) else {
-        bail!("'{}' is not jsonl:FILE (events are written as JSON Lines)", args.to);
-    };
-    let exported = deliver::events(&args.run, Path::new(path))?;
+    let exported = deliver::events(&args.run, &args.to)?;
     if exported.parts_uncommitted > 0 {
         let parts = exported.parts_uncommitted;
         output::tell(&format!(
@@ -34,7 +37,7 @@ pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
     }
     if !args.quiet {
         let (events, size) = (exported.events, output::bytes(exported.bytes));
-        writeln!(io::stdout().lock(), "{events} events, {size}, in {path}")?;
+        writeln!(io::stdout().lock(), "{events} events, {size}, in {}", args.to.display())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -55,7 +55,8 @@ pub(crate) struct RunArgs {
     /// Hops after which a message is taken to go round in a loop
     #[arg(long, value_name = "N", default_value_t = limits::HOPS_MAX)]
     hops: u32,
-    /// How long transient failures are tried again for, from the arrival, as 5d, 36h, 90m
+    /// How long transient failures are tried again for, from the arrival, as 5d, 36h, 90m, 300
+    /// (seconds)
     #[arg(long, value_name = "TIME", default_value = "5d", value_parser = lifetime)]
     lifetime: i64,
     #[command(flatten)]
@@ -132,7 +133,10 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         },
         stop: &stop,
     };
+    let mut done = 0;
+    let mut before = None;
     let summary = engine::run(&mut run, &directory, settings, &mut |progress: &Progress| {
+        done = progress.bytes - *before.get_or_insert(progress.bytes);
         bar.set_position(progress.bytes);
         bar.set_message(format!("{} messages", progress.counts.messages));
     })?;
@@ -141,7 +145,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         print_json(args, &run, &summary)?;
     } else if !args.quiet {
-        print_table(&args.out, &run, &summary, seconds)?;
+        print_table(&args.out, &run, &summary, (done, seconds))?;
     }
     end(args, &summary)
 }
@@ -215,7 +219,12 @@ fn print_json(args: &RunArgs, run: &Run, summary: &Summary) -> anyhow::Result<()
     Ok(())
 }
 
-fn print_table(out: &Path, run: &Run, summary: &Summary, seconds: f64) -> io::Result<()> {
+fn print_table(
+    out: &Path,
+    run: &Run,
+    summary: &Summary,
+    (done, seconds): (u64, f64),
+) -> io::Result<()> {
     let counts = &summary.counts;
     let mut to = BufWriter::new(io::stdout().lock());
     if run.parts_done() > 0 {
@@ -223,7 +232,7 @@ fn print_table(out: &Path, run: &Run, summary: &Summary, seconds: f64) -> io::Re
         writeln!(to, "went on: {before} of {all} parts were committed before")?;
     }
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    let rate = run.total_bytes() as f64 / 1e6 / seconds.max(1e-9);
+    let rate = done as f64 / 1e6 / seconds.max(1e-9);
     let (messages, bytes) = (counts.messages, counts.content_bytes);
     write!(to, "{messages} messages, {bytes} bytes of content, in {seconds:.2} s")?;
     writeln!(to, " ({rate:.0} MB/s of queue)\n")?;
