@@ -4,6 +4,7 @@
 //! of the machine and its name are asked here, once; everything behind takes them as values.
 
 use crate::options::{Recipients, size};
+use crate::output;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,6 +15,7 @@ use inqueue::limits;
 use inqueue::mail::address::Mailbox;
 use inqueue::mail::date::Time;
 use inqueue::queue::Queue;
+use inqueue::queue::files::FileList;
 use inqueue::spool::{Counts, Sync};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
@@ -121,6 +123,14 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         signal_hook::flag::register(signal, stop.flag())?;
     }
     let queues = args.queues.iter().map(|spec| Queue::open(spec)).collect::<Result<Vec<_>, _>>()?;
+    for queue in queues.iter().filter(|_| !args.quiet) {
+        let passed_over = queue.file_list().map_or(0, FileList::passed_over);
+        if passed_over > 0 {
+            let path = queue.path().display();
+            let what = "entries were passed over: they are neither files nor folders";
+            output::tell(&format!("{path}: {passed_over} {what}"));
+        }
+    }
     let directory = Directory::load(&args.directory)?;
     let mut run = Run::begin(&args.out, request(args, queues)?, &directory)?;
     let bar = bar(args, &run);
@@ -245,7 +255,9 @@ fn print_table(
     }
     if summary.finished {
         let out = out.display();
-        writeln!(to, "\nProve it: inqueue audit {out}\nLook into it: inqueue inspect {out}/ndr")?;
+        let stream = if counts.reports > 0 { "ndr" } else { "accepted" };
+        writeln!(to, "\nProve it: inqueue audit {out}")?;
+        writeln!(to, "Look into it: inqueue inspect {out}/{stream}")?;
     }
     to.flush()
 }
