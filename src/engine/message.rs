@@ -12,7 +12,6 @@ use super::isolate::{Fault, Stage, inject, isolate};
 use super::{Context, EngineError};
 use crate::decide::{Case, NoReport, Outcome, Verdict};
 use crate::event::json::{self, Subject};
-use crate::limits;
 use crate::mail::content::Content;
 use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::header::{HeaderFacts, RecipientField};
@@ -163,9 +162,8 @@ impl<'r> Walk<'r> {
         'r: 'a,
     {
         memory.recipients.clear();
-        let raw = found.content.raw();
-        let head = raw.get(..raw.len().min(limits::HEADER_BYTES_MAX)).unwrap_or_default();
-        let facts = HeaderFacts::read_into(std::mem::take(&mut memory.fields), head);
+        let fields = std::mem::take(&mut memory.fields);
+        let facts = HeaderFacts::read_into(fields, found.content.raw());
         hand.marker = facts.fault;
         inject(hand.marker, Stage::Parse);
         let order = self.context.recipients;

@@ -28,7 +28,10 @@ impl<'a> Field<'a> {
 }
 
 /// The fields of a header section, in order; ends at the empty line, or at the end of the content.
+///
+/// No more than [`limits::HEADER_BYTES_MAX`] bytes are looked at.
 pub fn fields(content: &[u8]) -> Fields<'_> {
+    let content = content.get(..limits::HEADER_BYTES_MAX).unwrap_or(content);
     Fields { content, at: 0, line_feeds: memchr_iter(b'\n', content) }
 }
 
@@ -57,7 +60,7 @@ impl<'a> Fields<'a> {
     /// The next line with its continuation lines: a field, if it has a name.
     fn next_line(&mut self) -> Option<&'a [u8]> {
         let start = self.at;
-        if start >= self.content.len().min(limits::HEADER_BYTES_MAX)
+        if start >= self.content.len()
             || matches!(self.content.get(start..)?, [b'\n', ..] | [b'\r', b'\n', ..])
         {
             return None;
@@ -235,6 +238,17 @@ mod tests {
         assert_eq!(section_len(b"A: b"), 4);
         assert_eq!(section_len(b""), 0);
         assert_eq!(section_len(b"\nbody"), 0);
+    }
+
+    #[test]
+    fn what_lies_behind_the_limit_is_not_looked_at() {
+        let facts = |padding: usize| {
+            let content = [b"Subject: ", &b"x".repeat(padding)[..], b"\nTo: a@b\n"].concat();
+            HeaderFacts::read(&content).recipients.len()
+        };
+        let room = limits::HEADER_BYTES_MAX - b"Subject: \nTo: a@b\n".len();
+        assert_eq!(facts(room), 1);
+        assert_eq!(facts(room + b"To: a@b\n".len()), 0);
     }
 
     #[test]
