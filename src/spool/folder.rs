@@ -93,7 +93,15 @@ impl RunFolder {
         if path.exists() && !path.is_dir() {
             return Err(SpoolError::Occupied { path: path.to_owned() });
         }
+        let made: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
         fs::create_dir_all(path).map_err(SpoolError::make(path))?;
+        for folder in made {
+            // Its name must outlive a power failure as what is committed in it does.
+            match folder.parent() {
+                Some(above) if above != Path::new("") => sync_folder(above)?,
+                _ => sync_folder(Path::new("."))?,
+            }
+        }
         let lock = lock(path)?;
         let foreign = fs::read_dir(path)
             .map_err(SpoolError::read(path))?
