@@ -7,13 +7,11 @@
 #![allow(clippy::unwrap_used, reason = "a bench ends at what isn't there")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use inqueue::decide::Policy;
 use inqueue::directory::Directory;
 use inqueue::engine::isolate::{Stage, install_hook, isolate};
 use inqueue::engine::{self, Request, Run, Settings, Stop};
 use inqueue::mail::date::Time;
 use inqueue::queue::Queue;
-use inqueue::queue::envelope::RecipientOrder;
 use inqueue::spool::commits::{Commit, Log};
 use inqueue::spool::{Counts, PerStream, Sync};
 use inqueue_gen::{Format, Mix, Options, generate};
@@ -68,17 +66,10 @@ fn commit(criterion: &mut Criterion) {
 fn run(made: &Path, format: Format, directory: &Directory, workers: usize) {
     let spec = format!("{}:{}", format.name(), made.join(format.queue()).display());
     let out = tempfile::tempdir_in(made).unwrap();
-    let request = Request {
-        queues: vec![Queue::open(&spec).unwrap()],
-        directory: made.join("directory.txt"),
-        now: None,
-        clock: Time::from_s(1_767_323_045),
-        hostname: None,
-        own_hostname: "mta.example".to_owned(),
-        part_bytes: None,
-        policy: Policy::default(),
-        recipients: RecipientOrder::default(),
-    };
+    let queues = vec![Queue::open(&spec).unwrap()];
+    let clock = Time::from_s(1_767_323_045);
+    let name = "mta.example".to_owned();
+    let request = Request::new(queues, made.join("directory.txt"), clock, name);
     let mut run = Run::begin(out.path(), request, directory).unwrap();
     let stop = Stop::default();
     let settings = Settings { workers: Some(workers), sync: Sync::Never, stop: &stop };

@@ -87,6 +87,8 @@ pub const DAMAGE_TOLD_MAX: usize = 10_000;
 
 /// Errors of a directory file that are told before giving up.
 pub const DIRECTORY_ERRORS_TOLD_MAX: usize = 10;
+/// Findings of an audit that are told one by one; all are counted.
+pub const FINDINGS_TOLD_MAX: usize = 20;
 
 const _: () = assert!(PATH_BYTES_MAX > LOCAL_PART_BYTES_MAX);
 const _: () = assert!(PART_BYTES_MIN <= PART_BYTES_MAX);

@@ -7,12 +7,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what isn't there")]
 
-use inqueue::decide::Policy;
 use inqueue::directory::Directory;
 use inqueue::engine::{self, Request, Run, Settings, Stop};
 use inqueue::mail::date::Time;
 use inqueue::queue::Queue;
-use inqueue::queue::envelope::RecipientOrder;
 use inqueue::spool::Sync;
 use inqueue_gen::{Format, Mix, Options};
 use std::path::Path;
@@ -28,16 +26,12 @@ fn blocks(folder: &Path, format: Format, messages: u64) -> (u64, u64) {
     inqueue_gen::generate(&options, &made).unwrap();
     let spec = format!("{}:{}", format.name(), made.join(format.queue()).display());
     let directory = Directory::load(&made.join("directory.txt")).unwrap();
+    let queues = vec![Queue::open(&spec).unwrap()];
+    let clock = Time::from_s(1_767_323_045);
+    let name = "mta.example".to_owned();
     let request = Request {
-        queues: vec![Queue::open(&spec).unwrap()],
-        directory: made.join("directory.txt"),
-        now: None,
-        clock: Time::from_s(1_767_323_045),
-        hostname: None,
-        own_hostname: "mta.example".to_owned(),
         part_bytes: Some(1 << 30),
-        policy: Policy::default(),
-        recipients: RecipientOrder::default(),
+        ..Request::new(queues, made.join("directory.txt"), clock, name)
     };
     let mut run = Run::begin(&made.join("run"), request, &directory).unwrap();
     let stop = Stop::default();

@@ -260,7 +260,7 @@ impl<'s> Message<'_, '_, 's> {
         let mut disposition = Disposition::new(event.ordinal.unwrap_or(0), b"");
         disposition.ordinal = event.ordinal;
         disposition.status = EnhancedStatus::ADDRESS_VALID;
-        disposition.outcome = outcome(event)?;
+        disposition.outcome = event.decided()?;
         let Some((at, number)) = entry.record else {
             // An event from numbers alone has no address to compare.
             disposition.address = text.unwrap_or_default().as_bytes();
@@ -287,24 +287,6 @@ impl<'s> Message<'_, '_, 's> {
     }
 }
 
-fn outcome(event: &Event<'_>) -> Option<Outcome> {
-    Some(match event.outcome? {
-        "delivered" => Outcome::Delivered,
-        "relayed" => Outcome::Relayed,
-        "expanded" => Outcome::Expanded,
-        "duplicate" => Outcome::Duplicate,
-        "deferred" => Outcome::Deferred,
-        "failed" => Outcome::Failed,
-        "dead-letter" => {
-            let reason = event
-                .reason
-                .map_or(Some(NoReport::IsReport), |text| NoReport::of_text(text.as_bytes()));
-            Outcome::DeadLetter(reason?)
-        }
-        _ => return None,
-    })
-}
-
 fn status(text: &[u8]) -> Option<EnhancedStatus> {
     let mut numbers = std::str::from_utf8(text).ok()?.split('.').map(|number| number.parse().ok());
     let mut next = || numbers.next().flatten();
@@ -312,6 +294,25 @@ fn status(text: &[u8]) -> Option<EnhancedStatus> {
 }
 
 impl Event<'_> {
+    /// The outcome that it tells. One that was made from numbers alone doesn't tell why a dead
+    /// letter is one.
+    pub(super) fn decided(&self) -> Option<Outcome> {
+        let reason = || match self.reason {
+            Some(text) => NoReport::of_text(text.as_bytes()),
+            None => Some(NoReport::IsReport),
+        };
+        Some(match self.outcome? {
+            "delivered" => Outcome::Delivered,
+            "relayed" => Outcome::Relayed,
+            "expanded" => Outcome::Expanded,
+            "duplicate" => Outcome::Duplicate,
+            "deferred" => Outcome::Deferred,
+            "failed" => Outcome::Failed,
+            "dead-letter" => Outcome::DeadLetter(reason()?),
+            _ => return None,
+        })
+    }
+
     /// The event of a fault, from what it says of the fault itself.
     fn fault_again(&self, out: &mut Vec<u8>, subject: &Subject<'_, '_>, index: u32) {
         let line: serde_json::Value = serde_json::from_slice(self.line).unwrap_or_default();

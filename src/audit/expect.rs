@@ -5,6 +5,7 @@
 
 use super::books::{Place, Record, place};
 use crate::mail::envelope::QueueId;
+use crate::queue::segment;
 use crate::queue::segment::read::{self, RecipientNotes};
 use ahash::AHashMap;
 use serde::Deserialize;
@@ -77,14 +78,6 @@ impl SeenDisposition {
     /// That of a recipient in a stream's record.
     pub(super) fn of(record: &Record<'_>, recipient: &RecipientNotes<'_>) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let outcome = match recipient.outcome {
-            1 => "delivered",
-            2 => "relayed",
-            3 => "deferred",
-            4 => "failed",
-            5 => "dead-letter",
-            _ => "",
-        };
         let until = if recipient.outcome == 3 {
             let mut recipients = Vec::new();
             let envelope = read::envelope(record.found.head, QueueId::Given(b""), &mut recipients);
@@ -99,7 +92,7 @@ impl SeenDisposition {
         Self {
             ordinal: recipient.ordinal,
             address: text(recipient.forward_path),
-            outcome: outcome.to_owned(),
+            outcome: segment::outcome_word(recipient.outcome).to_owned(),
             status: text(recipient.status),
             until,
         }

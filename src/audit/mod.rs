@@ -15,6 +15,7 @@ mod part;
 
 pub use expect::ManifestError;
 
+use crate::limits;
 use crate::queue::{Buffers, QueueError};
 use crate::spool::commits::{self, Commit};
 use crate::spool::folder::{self, Planned};
@@ -76,9 +77,6 @@ pub struct Finding {
     pub what: String,
 }
 
-/// Findings that are kept to be told; all are counted.
-const FINDINGS_MAX: usize = 20;
-
 impl Report {
     /// True where nothing is lost, doubled or wrong.
     pub const fn is_clean(&self) -> bool {
@@ -95,7 +93,7 @@ impl Report {
             Kind::Doubled => &mut self.doubled,
             Kind::Wrong => &mut self.wrong,
         } += 1;
-        if self.findings.len() < FINDINGS_MAX {
+        if self.findings.len() < limits::FINDINGS_TOLD_MAX {
             self.findings.push(Finding { kind, place: place.into(), what: what.into() });
         }
     }
@@ -109,7 +107,7 @@ impl Report {
         self.counts.add(&other.counts);
         self.expected += other.expected;
         self.seen.extend(other.seen);
-        let room = FINDINGS_MAX.saturating_sub(self.findings.len());
+        let room = limits::FINDINGS_TOLD_MAX.saturating_sub(self.findings.len());
         self.findings.extend(other.findings.into_iter().take(room));
     }
 }

@@ -19,8 +19,8 @@ use crate::queue::segment::write::Payload;
 use crate::queue::{Buffers, Damage, Found, Framed, Frames, QueueError, Source, Visit};
 use crate::spool::commits::Commit;
 use crate::spool::folder::{self, Planned};
-use crate::spool::record::{Known, Origin};
-use crate::spool::{Counts, PerStream, Stream};
+use crate::spool::record::{Known, Origin, outcome_number};
+use crate::spool::{PerStream, Stream};
 use std::path::Path;
 
 /// Audits a committed part.
@@ -97,9 +97,7 @@ impl Auditor<'_, '_> {
         checksum: Option<u32>,
         recipients: &mut Vec<Recipient<'a>>,
     ) {
-        let raw = found.content.raw();
-        let head = raw.get(..raw.len().min(limits::HEADER_BYTES_MAX)).unwrap_or_default();
-        let facts = HeaderFacts::read(head);
+        let facts = HeaderFacts::read(found.content.raw());
         let read = envelope::read(source, &found, &facts, self.order, recipients);
         let Some(envelope) = read else {
             let kind = crate::queue::DamageKind::Envelope;
@@ -384,11 +382,12 @@ impl Auditor<'_, '_> {
         };
         let outcome = event.outcome.unwrap_or_default();
         let mut problems: Vec<(Kind, String)> = Vec::new();
-        let counts = &mut self.report.counts;
-        let Some((stream, number)) = outcome_of(outcome, counts) else {
+        let Some(decided) = event.decided() else {
             let what = format!("disposition {index} has the unknown outcome {outcome:?}");
             return self.find(Kind::Wrong, again, what);
         };
+        self.report.counts.count(decided);
+        let stream = Stream::of(decided);
         if let Some(ordinal) = event.ordinal {
             match served.get_mut(ordinal as usize) {
                 Some(served) => *served = true,
@@ -416,7 +415,7 @@ impl Auditor<'_, '_> {
             }
             (Some(stream), Some((record, recipient))) => {
                 let same = record.stream == stream
-                    && recipient.outcome == number
+                    && recipient.outcome == outcome_number(decided)
                     && recipient.reported == (stream == Stream::Ndr)
                     && recipient.ordinal == event.ordinal
                     && same_text(&mut self.scratch, event, recipient.forward_path);
@@ -533,22 +532,6 @@ impl Auditor<'_, '_> {
             self.report.find(Kind::Wrong, place, format!("{what} than it has to"));
         }
     }
-}
-
-/// Counts an outcome, and gives the stream and the number that it has in records.
-fn outcome_of(word: &str, counts: &mut Counts) -> Option<(Option<Stream>, u8)> {
-    let (counter, stream, number) = match word {
-        "delivered" => (&mut counts.delivered, Some(Stream::Accepted), 1),
-        "relayed" => (&mut counts.relayed, Some(Stream::Accepted), 2),
-        "deferred" => (&mut counts.deferred, Some(Stream::Deferred), 3),
-        "failed" => (&mut counts.failed, Some(Stream::Ndr), 4),
-        "dead-letter" => (&mut counts.dead_letter, Some(Stream::DeadLetter), 5),
-        "expanded" => (&mut counts.expanded, None, 0),
-        "duplicate" => (&mut counts.duplicate, None, 0),
-        _ => return None,
-    };
-    *counter += 1;
-    Some((stream, number))
 }
 
 /// True where an event names this address. An event that was made from numbers alone names none.

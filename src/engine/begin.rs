@@ -83,11 +83,6 @@ impl Run {
         Ok(Self { folder, log, plan: planned.plan, queues: planned.queues, done })
     }
 
-    /// What it means to do.
-    pub const fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
     /// Parts that were committed by processes before this one.
     pub const fn parts_done(&self) -> usize {
         self.done.len()
@@ -126,6 +121,22 @@ fn check_places(out: &Path, plan: &Plan) -> Result<(), EngineError> {
 type Lists = Vec<Option<Vec<u8>>>;
 
 impl Request {
+    /// A run of these queues as the defaults have it: this clock and name for a new run, the plan's
+    /// for one that goes on.
+    pub fn new(queues: Vec<Queue>, directory: PathBuf, clock: Time, own_hostname: String) -> Self {
+        Self {
+            queues,
+            directory,
+            now: None,
+            clock,
+            hostname: None,
+            own_hostname,
+            part_bytes: None,
+            policy: Policy::default(),
+            recipients: RecipientOrder::default(),
+        }
+    }
+
     /// The plan, but for its parts; what isn't given is as it was before.
     fn plan(
         &self,

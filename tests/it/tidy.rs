@@ -319,10 +319,9 @@ const PLACES: [Place; 8] = [
     },
     Place {
         words: &["atomic"],
-        // Beside rayon in the audit; the flag that a signal raises in the binary.
-        allowed: &["src/engine/", "src/audit/", "src/bin/"],
+        allowed: &["src/engine/"],
         in_tests: false,
-        what: "stands only in engine, audit and the binary: elsewhere nothing is shared",
+        what: "stands only in src/engine/: that room alone has threads",
     },
     Place {
         words: &["rayon"],

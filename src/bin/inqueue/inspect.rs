@@ -5,12 +5,13 @@
 //! number of processors. Memory is bounded by a wave of parts. Not here: contents (`show`).
 
 use crate::json;
-use crate::message::{self, Message, Piece, outcome_word, write_notify};
+use crate::message::{self, Message, Piece, write_notify};
 use crate::options::Recipients;
 use crate::output::{bytes, ended, write_shown};
 use inqueue::limits;
 use inqueue::mail::date::Time;
 use inqueue::mail::envelope::{Recipient, Ret, ReversePath, write_hex};
+use inqueue::queue::segment::outcome_word;
 use inqueue::queue::segment::read::RecipientNotes;
 use inqueue::queue::{Buffers, Damage, Queue, Span};
 use rayon::prelude::*;

@@ -110,19 +110,6 @@ impl<F: FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>> Visit for Reader<F> {
     }
 }
 
-/// An outcome as a segment's record has it, in words.
-pub(crate) const fn outcome_word(outcome: u8) -> &'static str {
-    match outcome {
-        1 => "delivered",
-        2 => "relayed",
-        3 => "deferred",
-        4 => "failed",
-        5 => "dead-letter",
-        6 => "quarantined",
-        _ => "",
-    }
-}
-
 /// Appends NOTIFY as RFC 3461, 4.1 writes it.
 pub(crate) fn write_notify(out: &mut Vec<u8>, notify: Notify) {
     let words = [

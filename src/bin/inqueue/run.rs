@@ -164,13 +164,11 @@ fn request(args: &RunArgs, queues: Vec<Queue>) -> anyhow::Result<Request> {
     #[expect(clippy::disallowed_methods, reason = "the one place that asks for the time")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let clock = Time::from_s(i64::try_from(now.as_secs())?);
+    let own = hostname(&own).unwrap_or_else(|_| "localhost".to_owned());
     Ok(Request {
-        queues,
-        directory: args.directory.clone(),
         now: args.now,
-        clock: Time::from_s(i64::try_from(now.as_secs())?),
         hostname: args.hostname.clone(),
-        own_hostname: hostname(&own).unwrap_or_else(|_| "localhost".to_owned()),
         part_bytes: args.part_size,
         policy: Policy {
             remote: match args.remote {
@@ -181,6 +179,7 @@ fn request(args: &RunArgs, queues: Vec<Queue>) -> anyhow::Result<Request> {
             lifetime_s: args.lifetime,
         },
         recipients: args.recipients.order(),
+        ..Request::new(queues, args.directory.clone(), clock, own)
     })
 }
 

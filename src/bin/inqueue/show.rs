@@ -5,11 +5,12 @@
 //! all messages of that id are shown, in queue order, one after the other, and standard error says
 //! how many. Not here: decoding of contents.
 
-use crate::message::{self, Message, Piece, outcome_word, write_notify};
+use crate::message::{self, Message, Piece, write_notify};
 use crate::options::Recipients;
 use crate::output::{tell, write_shown};
 use inqueue::limits;
 use inqueue::mail::envelope::{Ret, ReversePath};
+use inqueue::queue::segment::outcome_word;
 use inqueue::queue::segment::read::RecipientNotes;
 use inqueue::queue::{Buffers, Queue};
 use std::io::{self, Write};

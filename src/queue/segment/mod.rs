@@ -61,5 +61,18 @@ pub mod recipient_tag {
     pub const DIAGNOSTIC: u16 = 11;
 }
 
+/// A recipient's outcome (tag 5 of its fields), in words; none for a number that isn't one.
+pub const fn outcome_word(outcome: u8) -> &'static str {
+    match outcome {
+        1 => "delivered",
+        2 => "relayed",
+        3 => "deferred",
+        4 => "failed",
+        5 => "dead-letter",
+        6 => "quarantined",
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests;
