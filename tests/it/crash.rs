@@ -19,10 +19,10 @@ impl Numbers {
     }
 }
 
-fn run(queue: &Queue, out: &str) -> Command {
+fn run(queue: &Queue, out: &str, part_size: &str) -> Command {
     let mut command = inqueue();
     command.args(["run", &queue.spec(), "--now", NOW, "--hostname", "mta.example", "--quiet"]);
-    command.args(["--workers", "2", "--part-size", "64K", "--sync", "never"]);
+    command.args(["--workers", "2", "--part-size", part_size, "--sync", "never"]);
     command.arg("--directory").arg(queue.made().join("directory.txt"));
     command.arg("--out").arg(queue.out(out)).stdout(Stdio::null());
     command
@@ -35,7 +35,7 @@ fn run(queue: &Queue, out: &str) -> Command {
 fn kill_9_at_200_random_moments_changes_nothing() {
     let queue = Queue::new(Format::Segment, 2_000, "all");
     let begun = Instant::now();
-    assert_done(&run(&queue, "whole").output().unwrap());
+    assert_done(&run(&queue, "whole", "64K").output().unwrap());
     let mut longest = begun.elapsed();
     let mut numbers = Numbers(7);
     let (mut kills, mut ends, mut number) = (0, 0, 0);
@@ -43,7 +43,7 @@ fn kill_9_at_200_random_moments_changes_nothing() {
     while kills < 200 {
         let out = format!("run-{number}");
         let is_new = !queue.out(&out).exists();
-        let mut child = run(&queue, &out).spawn().unwrap();
+        let mut child = run(&queue, &out, "64K").spawn().unwrap();
         let micros = u64::try_from(longest.as_micros()).unwrap().max(1);
         // The moment is random, so it has to be waited for; nothing depends on where it falls.
         let moment = numbers.next() % micros;
@@ -66,7 +66,7 @@ fn kill_9_at_200_random_moments_changes_nothing() {
         ends += 1;
     }
     let out = format!("run-{number}");
-    assert_done(&run(&queue, &out).output().unwrap());
+    assert_done(&run(&queue, &out, "64K").output().unwrap());
     assert_same_streams(&queue.out("whole"), &queue.out(&out));
     queue.assert_clean(&out);
     assert!(midway >= 50, "only {midway} of {kills} kills hit a run that had committed something");
@@ -78,11 +78,12 @@ fn kill_9_at_200_random_moments_changes_nothing() {
 
 #[test]
 fn ctrl_c_and_sigterm_end_at_a_commit_and_the_run_goes_on() {
+    // Thousands of parts: the signal comes long before the last.
     let queue = Queue::new(Format::Segment, 4_000, "none");
-    assert_done(&run(&queue, "whole").output().unwrap());
+    assert_done(&run(&queue, "whole", "4K").output().unwrap());
     for signal in ["INT", "TERM"] {
         let mut stopped = 0;
-        let mut command = run(&queue, signal);
+        let mut command = run(&queue, signal, "4K");
         let child = command.stderr(Stdio::piped()).spawn().unwrap();
         // Once something is committed, the engine is at work.
         let log = queue.out(signal).join("commits");
@@ -98,7 +99,7 @@ fn ctrl_c_and_sigterm_end_at_a_commit_and_the_run_goes_on() {
             stopped += 1;
         }
         assert!(output.status.code().is_some(), "{signal} killed it");
-        assert_done(&run(&queue, signal).output().unwrap());
+        assert_done(&run(&queue, signal, "4K").output().unwrap());
         assert_same_streams(&queue.out("whole"), &queue.out(signal));
         assert_eq!(stopped, 1, "{signal} came too late to stop it");
     }
