@@ -10,6 +10,10 @@ pub const LOCAL_PART_BYTES_MAX: usize = 64;
 pub const DOMAIN_BYTES_MAX: usize = 255;
 /// Longest path in octets, with its brackets (RFC 5321, 4.5.3.1.3).
 pub const PATH_BYTES_MAX: usize = 256;
+/// Longest local-part in `msmail.internal`: an address of 80 bytes, all of them escaped.
+pub const MSMAIL_LOCAL_PART_BYTES_MAX: usize = 240;
+/// Longest path there, with its brackets: such a local-part, and any address type.
+pub const MSMAIL_PATH_BYTES_MAX: usize = 320;
 
 /// Hops after which a message is taken to go round in a loop (RFC 5321, 6.3: at least 100).
 pub const HOPS_MAX: u32 = 100;
@@ -91,6 +95,7 @@ pub const DIRECTORY_ERRORS_TOLD_MAX: usize = 10;
 pub const FINDINGS_TOLD_MAX: usize = 20;
 
 const _: () = assert!(PATH_BYTES_MAX > LOCAL_PART_BYTES_MAX);
+const _: () = assert!(MSMAIL_PATH_BYTES_MAX > MSMAIL_LOCAL_PART_BYTES_MAX);
 const _: () = assert!(PART_BYTES_MIN <= PART_BYTES_MAX);
 const _: () = assert!(CONTENT_IN_PLACE_BYTES_MIN <= BUFFER_BYTES);
 const _: () = assert!(BUFFER_BYTES <= BUFFER_KEPT_BYTES_MAX);
