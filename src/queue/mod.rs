@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod files;
 pub mod mbox;
 mod read;
+pub mod rendered;
 pub mod segment;
 
 pub use read::{Buffers, Frames, Source, Visit};
