@@ -457,7 +457,11 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 4096, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            cases: 4096,
+            ..ProptestConfig::default()
+        })]
 
         #[test]
         fn address_and_path_are_each_others_inverse(bytes in any_address()) {
