@@ -32,7 +32,9 @@ pub(super) struct Address {
 impl Address {
     /// What a path is written as.
     pub(super) fn new(path: &[u8], valid: bool) -> Self {
-        let written = if valid { address::original(path) } else { path.to_vec() };
+        // What is too long to be a mailbox has been made of an address all the same.
+        let made = valid || address::is_internal(path);
+        let written = if made { address::original(path) } else { path.to_vec() };
         Self { written, mailbox: valid.then(|| path.to_vec()) }
     }
 }
