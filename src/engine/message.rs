@@ -118,6 +118,9 @@ impl<'r> Walk<'r> {
             marker: None,
             faults: SmallVec::new(),
         };
+        if let Some(reason) = found.set_aside {
+            return self.set_aside(source, &found, hand, reason, memory);
+        }
         let stage = Cell::new(Stage::Parse);
         match isolate(&stage, || self.judge(source, &found, &mut hand, memory, &stage)) {
             Ok(true) => {}
@@ -305,7 +308,7 @@ impl<'r> Walk<'r> {
             hand.set_key(source, &mut self.scratch.key);
         }
         let reason = format!("fault in {}: {} ({})", fault.stage.name(), fault.text, fault.place);
-        let known = if source.format == crate::queue::Format::Segment {
+        let known = if source.format.has_envelope() {
             Known::Verbatim(found.head)
         } else if fault.stage == Stage::Parse {
             Known::Name(hand.envelope.queue_id)
@@ -327,6 +330,31 @@ impl<'r> Walk<'r> {
         self.counts.quarantined += 1;
         self.counts.faults += hand.faults.len() as u64;
         self.inject_death(hand.marker);
+        Ok(self.part.settle(self.context.folder, hand.payload.content)?)
+    }
+
+    /// Puts a message into quarantine that framing found can't be judged, as it was queued.
+    fn set_aside<'a>(
+        &mut self,
+        source: &Source<'a>,
+        found: &Found<'a>,
+        mut hand: InHand<'a>,
+        reason: &[u8],
+        memory: &mut Memory<'a>,
+    ) -> Result<(), EngineError> {
+        let (facts, order) = (HeaderFacts::default(), self.context.recipients);
+        let read = envelope::read(source, found, &facts, order, &mut memory.recipients);
+        if let Some(envelope) = read {
+            hand.envelope = envelope;
+        }
+        hand.set_key(source, &mut self.scratch.key);
+        let known = Known::Verbatim(found.head);
+        record::append_quarantine(&mut self.part, known, hand.origin, &hand.payload, reason);
+        let subject = hand.subject(hand.envelope.attempts, self.context);
+        self.tell(|out| json::set_aside(out, &subject, Stream::Quarantine.name(), reason));
+        self.counts.messages += 1;
+        self.counts.content_bytes += hand.payload.len;
+        self.counts.quarantined += 1;
         Ok(self.part.settle(self.context.folder, hand.payload.content)?)
     }
 

@@ -8,6 +8,7 @@
 
 pub mod bytes;
 pub mod envelope;
+pub mod ffapi;
 pub mod files;
 pub mod mbox;
 mod read;
@@ -46,6 +47,15 @@ pub struct Found<'a> {
     pub head: &'a [u8],
     /// The content.
     pub content: Content<'a>,
+    /// Why it can't be judged, though it is known whose message it is: it goes to quarantine.
+    pub set_aside: Option<&'a [u8]>,
+}
+
+impl<'a> Found<'a> {
+    /// A message that nothing is wrong with.
+    pub const fn new(offset: u64, length: u64, head: &'a [u8], content: Content<'a>) -> Self {
+        Self { offset, length, head, content, set_aside: None }
+    }
 }
 
 /// A range of a queue file that isn't a message.
@@ -74,6 +84,8 @@ pub enum DamageKind {
     Reference,
     /// The record is longer than its file.
     TornTail,
+    /// A message that is set aside: only its reason says why.
+    SetAside,
 }
 
 impl DamageKind {
@@ -86,6 +98,7 @@ impl DamageKind {
             Self::Content => "the content is damaged",
             Self::Reference => "the content that it refers to is gone, or has changed",
             Self::TornTail => "the record is torn off",
+            Self::SetAside => "the message can't be read (show it, or run the queue, to see why)",
         }
     }
 }
@@ -108,6 +121,8 @@ pub enum Format {
     Maildir,
     /// A folder of files, one message each; or one such file.
     Eml,
+    /// FFAPI text, a folder of files or one: docs/ffapi.md.
+    Ffapi,
 }
 
 impl Format {
@@ -122,7 +137,14 @@ impl Format {
             Self::MboxCl2 => "mboxcl2",
             Self::Maildir => "maildir",
             Self::Eml => "eml",
+            Self::Ffapi => "ffapi",
         }
+    }
+
+    /// Its messages come with an envelope, which framing gives as a segment has it; else one is
+    /// made from the content.
+    pub const fn has_envelope(self) -> bool {
+        matches!(self, Self::Segment | Self::Ffapi)
     }
 
     /// The kind of mbox that it is, if it is one.
@@ -132,7 +154,7 @@ impl Format {
             Self::MboxO => Some(mbox::Kind::O),
             Self::MboxCl => Some(mbox::Kind::Cl),
             Self::MboxCl2 => Some(mbox::Kind::Cl2),
-            Self::Segment | Self::Maildir | Self::Eml => None,
+            Self::Segment | Self::Maildir | Self::Eml | Self::Ffapi => None,
         }
     }
 
@@ -229,6 +251,8 @@ impl Queue {
             Ok(Format::Segment)
         } else if start.is_empty() || start.starts_with(b"From ") {
             Ok(Format::of_mbox(mbox::detect(&sample)))
+        } else if ffapi::read::begins_message(&sample) {
+            Ok(Format::Ffapi)
         } else if crate::mail::header::fields(&sample).next().is_some() {
             Ok(Format::Eml)
         } else {
@@ -247,6 +271,7 @@ impl Queue {
         let files = match format {
             Format::Maildir => Files::Folder(FileList::take(path, Folder::Maildir)?),
             Format::Eml if is_folder => Files::Folder(FileList::take(path, Folder::Eml)?),
+            Format::Ffapi => Files::Folder(ffapi::list::take(path)?),
             Format::Segment if is_folder => {
                 let mut files = Vec::new();
                 for name in segment_names(path).map_err(failed)? {
@@ -434,6 +459,7 @@ fn split_spec(spec: &str) -> (Option<Named>, &str) {
         "mboxcl2" => Format::MboxCl2,
         "maildir" => Format::Maildir,
         "eml" => Format::Eml,
+        "ffapi" => Format::Ffapi,
         _ => return (None, spec),
     };
     (Some(Named::Format(format)), path)
@@ -460,7 +486,7 @@ pub enum QueueError {
     Changed { path: PathBuf },
     #[error(
         "{}: cannot tell the format from the first bytes \
-         (name it: segment:, mbox:, maildir: or eml: before the path)",
+         (name it: segment:, mbox:, maildir:, eml: or ffapi: before the path)",
         path.display()
     )]
     UnknownFormat { path: PathBuf },

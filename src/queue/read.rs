@@ -7,7 +7,9 @@
 use super::bytes::{self, FileBytes, Identity};
 use super::files::{self, FileList};
 use super::segment::reference::References;
-use super::{Files, Format, Found, Framed, Queue, QueueError, Span, file_path, mbox, segment};
+use super::{
+    Files, Format, Found, Framed, Queue, QueueError, Span, ffapi, file_path, mbox, segment,
+};
 use crate::limits;
 use crate::mail::content::Content;
 use std::ffi::OsStr;
@@ -97,6 +99,9 @@ impl Queue {
             Span::Bytes(file, start, end) => {
                 self.read_range(file as usize, start..end, buffers, visitor)
             }
+            Span::Files(first, end) if self.format == Format::Ffapi => {
+                self.read_ffapi(first..end, buffers, visitor)
+            }
             Span::Files(first, end) => self.read_files(first..end, buffers, visitor),
         }
     }
@@ -185,9 +190,53 @@ impl Queue {
         Ok(())
     }
 }
+
+impl Queue {
+    /// Gives the messages of FFAPI files, file by file.
+    fn read_ffapi<V: Visit>(
+        &self,
+        files: Range<u64>,
+        buffers: &mut Buffers,
+        visitor: &mut V,
+    ) -> Result<(), V::Error> {
+        let Files::Folder(list) = &self.files else { return Ok(()) };
+        let root = ffapi::list::root(&self.path);
+        let open = |entry: &files::Entry<'_>, buffer| {
+            let path = root.join(OsStr::from_bytes(entry.name));
+            let (bytes, identity) = FileBytes::open(&path, buffer)
+                .map_err(|source| QueueError::Read { path: path.clone(), source })?;
+            unchanged(&path, entry, identity)?;
+            Ok(bytes)
+        };
+        for index in files {
+            let Some(entry) = list.get(index) else { break };
+            if ffapi::list::is_physical(entry.name) {
+                continue;
+            }
+            let bytes = open(&entry, std::mem::take(&mut buffers.file))?;
+            let arena = &mut buffers.arena;
+            arena.clear();
+            if arena.capacity() > limits::BUFFER_KEPT_BYTES_MAX {
+                *arena = Vec::new();
+            }
+            let pieces = ffapi::frame::file(entry.name, bytes.bytes(), arena, |name| {
+                let beside = ffapi::list::physical(list, entry.name, name);
+                beside.map(|entry| open(&entry, Vec::new())).transpose()
+            })?;
+            let founds: Vec<Found<'_>> =
+                pieces.iter().map(|piece| piece.found(bytes.bytes(), arena)).collect();
+            let (format, name) = (self.format, entry.name);
+            let source = Source { format, name, tag: 0, bytes: bytes.bytes() };
+            visitor.batch(source, Frames::Files(founds.iter()))?;
+            buffers.file = bytes.into_buffer();
+        }
+        Ok(())
+    }
+}
+
 /// A message that is a file.
 fn whole<'a>(name: &'a [u8], bytes: &'a [u8]) -> Found<'a> {
-    Found { offset: 0, length: bytes.len() as u64, head: name, content: Content::plain(bytes) }
+    Found::new(0, bytes.len() as u64, name, Content::plain(bytes))
 }
 
 /// Some files of a folder, in memory: small ones one after the other in an arena, a big one mapped.

@@ -203,7 +203,7 @@ impl<'a> Records<'a> {
             self.checksum = Some(head.content_checksum);
             Content::plain(content)
         };
-        Some(Framed::Message(Found { offset, length, head: envelope, content }))
+        Some(Framed::Message(Found::new(offset, length, envelope, content)))
     }
 
     /// Whether the record here is a reference that is to be left to the next stretch.
