@@ -46,6 +46,17 @@ pub const PART_FILES_MAX: usize = 16_384;
 /// Files of one queue: names and sizes are held in memory, about 100 bytes each.
 pub const FILES_MAX: usize = 50_000_000;
 
+/// Longest MAI that is read: text is its own part, attachments are files of their own.
+pub const MAI_BYTES_MAX: u64 = 64 << 20;
+/// Longest P1: a million recipients with their parameters fit.
+pub const P1_BYTES_MAX: u64 = 128 << 20;
+/// Longest ATT that goes into a message: it is held in memory, by a third longer as base64.
+pub const ATT_BYTES_MAX: u64 = 512 << 20;
+/// A KEY has 560 bytes; longer ones count with these (docs/postoffice.md).
+pub const KEY_BYTES_MAX: u64 = 1 << 20;
+/// Longest file of a group's members that is read: published is 2000.
+pub const MEM_BYTES_MAX: u64 = 1 << 20;
+
 /// Small files that are read at once, before they are judged.
 pub const BATCH_MESSAGES: usize = 256;
 /// A stream's buffer is written when it holds this much: big enough for full write speed, small

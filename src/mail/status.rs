@@ -40,6 +40,10 @@ impl EnhancedStatus {
     pub const MAILBOX_DISABLED: Self = Self::new(5, 2, 1);
     /// 5.2.2: mailbox full, for longer than the queue waits.
     pub const MAILBOX_FULL: Self = Self::new(5, 2, 2);
+    /// 5.2.4: the list can't be expanded.
+    pub const LIST_EXPANSION: Self = Self::new(5, 2, 4);
+    /// 5.3.0: the mail system has lost a part of the message.
+    pub const SYSTEM_FAILURE: Self = Self::new(5, 3, 0);
     /// 5.4.6: routing loop.
     pub const LOOP: Self = Self::new(5, 4, 6);
     /// 5.6.0: the message itself can't be delivered.
@@ -71,6 +75,8 @@ impl EnhancedStatus {
             (5, 1, 6) => "the mailbox has moved",
             (5, 2, 1) => "the mailbox takes no mail",
             (5, 2, 2) => "the mailbox is full, and was for too long",
+            (5, 2, 4) => "the list of the group's members is gone",
+            (5, 3, 0) => "a file that is attached to the message is missing",
             (5, 4, 6) => "the message goes round in a loop",
             (5, 6, 0) => "the message has no recipient",
             _ => "delivery failed",
@@ -90,13 +96,19 @@ impl fmt::Debug for EnhancedStatus {
     }
 }
 
-/// The original system's text for its number, as the KB prints it (Q127919, Q162841, Q138054,
-/// Q194549).
+/// The original system's text for its number, as the KB prints it (Q127919, Q147471, Q162841,
+/// Q117895, Q126750, Q138054, Q118675, Q103960, Q143413, Q194549).
 pub const fn original_text(number: u16) -> &'static str {
     match number {
         2 => "Mail was received that was addressed to unknown addresses.",
         3 => "Message hop count exceeded.",
+        4 => "Message circular route detected.",
+        7 => "Message addressed to group that no longer exists.",
+        16 => "Message was not sent due to missing message file.",
         17 => "Unable to deliver user mail due to a full mailbag.",
+        18 => "Message was not sent due to missing attachment.",
+        21 => "Message was not delivered due to missing routing file.",
+        23 => "Message was not delivered: message file was corrupted.",
         24 => "Message was not delivered: routing file was corrupted.",
         _ => "",
     }

@@ -14,8 +14,8 @@ use inqueue::engine::{self, Progress, Request, Run, Settings, Stop, Summary};
 use inqueue::limits;
 use inqueue::mail::address::Mailbox;
 use inqueue::mail::date::Time;
-use inqueue::queue::Queue;
 use inqueue::queue::files::FileList;
+use inqueue::queue::{Format, Queue};
 use inqueue::spool::{Counts, Sync};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
@@ -26,13 +26,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// Processes queues; run it again after a crash, and it goes on.
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
-    /// Queues: a path, or FORMAT:PATH with segment, mbox (mboxrd, mboxo, mboxcl, mboxcl2), maildir
-    /// or eml
+    /// Queues: a path, or FORMAT:PATH with segment, mbox (mboxrd, mboxo, mboxcl, mboxcl2), maildir,
+    /// eml or postoffice
     #[arg(required = true, value_name = "QUEUE")]
     queues: Vec<String>,
-    /// File of known addresses (docs/directory.md)
+    /// File of known addresses (docs/directory.md); not needed for post offices, which know their
+    /// own
     #[arg(long, value_name = "FILE")]
-    directory: PathBuf,
+    directory: Option<PathBuf>,
     /// Folder of the run: made if it isn't there; where it holds this run, the run goes on
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
@@ -131,7 +132,15 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             output::tell(&format!("{path}: {passed_over} {what}"));
         }
     }
-    let directory = Directory::load(&args.directory)?;
+    let directory = match &args.directory {
+        Some(path) => Directory::load(path)?,
+        None if queues.iter().all(|queue| queue.format() == Format::PostOffice) => {
+            Directory::default()
+        }
+        None => {
+            return Ok(output::usage("--directory is needed: the queue doesn't say who exists"));
+        }
+    };
     let mut run = Run::begin(&args.out, request(args, queues)?, &directory)?;
     let bar = bar(args, &run);
     let settings = Settings {

@@ -293,6 +293,21 @@ pub enum FilesError {
         /// The file.
         path: PathBuf,
     },
+    /// No folder holds `KEY` and `MBG`.
+    #[error(
+        "{}: no post office: neither it nor a folder in it has the folders KEY and MBG",
+        path.display()
+    )]
+    NoPostOffice {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A name that can't be written down.
+    #[error("{}: the name isn't UTF-8: rename it", path.display())]
+    Name {
+        /// The folder.
+        path: PathBuf,
+    },
     /// More files than `limits::FILES_MAX`.
     #[error("{}: more than {} files: split the queue", path.display(), limits::FILES_MAX)]
     TooMany {
