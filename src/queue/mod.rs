@@ -296,7 +296,7 @@ impl Queue {
                 let (root, bag) = bag_of_path(path).ok_or_else(no_bag)?;
                 Files::Bags(BagList::take(&root, Some(&bag))?)
             }
-            Format::Ffapi => Files::Folder(ffapi::list::take(path)?),
+            Format::Ffapi => Files::Folder(files::ffapi::take(path)?),
             Format::Segment if is_folder => {
                 let mut files = Vec::new();
                 for name in segment_names(path).map_err(failed)? {

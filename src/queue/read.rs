@@ -245,7 +245,7 @@ impl Queue {
         visitor: &mut V,
     ) -> Result<(), V::Error> {
         let Files::Folder(list) = &self.files else { return Ok(()) };
-        let root = ffapi::list::root(&self.path);
+        let root = files::ffapi::root(&self.path);
         let open = |entry: &files::Entry<'_>, buffer| {
             let path = root.join(OsStr::from_bytes(entry.name));
             let (bytes, identity) = FileBytes::open(&path, buffer)
@@ -255,7 +255,7 @@ impl Queue {
         };
         for index in files {
             let Some(entry) = list.get(index) else { break };
-            if ffapi::list::is_physical(entry.name) {
+            if files::ffapi::is_physical(entry.name) {
                 continue;
             }
             let bytes = open(&entry, std::mem::take(&mut buffers.file))?;
@@ -265,7 +265,7 @@ impl Queue {
                 *arena = Vec::new();
             }
             let pieces = ffapi::frame::file(entry.name, bytes.bytes(), arena, |name| {
-                let beside = ffapi::list::physical(list, entry.name, name);
+                let beside = files::ffapi::physical(list, entry.name, name);
                 beside.map(|entry| open(&entry, Vec::new())).transpose()
             })?;
             let founds: Vec<Found<'_>> =

@@ -31,6 +31,7 @@
 //! | | n | the paths, one behind the other |
 //! | | 4 | CRC32C of everything before |
 
+pub mod ffapi;
 mod take;
 #[cfg(test)]
 mod tests;
@@ -95,7 +96,7 @@ impl FileList {
     }
 
     /// A list of these files: by name, length and time of last change.
-    pub(super) fn of(files: &BTreeMap<Vec<u8>, (u64, i64)>, passed_over: u64) -> Self {
+    fn of(files: &BTreeMap<Vec<u8>, (u64, i64)>, passed_over: u64) -> Self {
         let mut list = Self { passed_over, ..Self::default() };
         for (name, &(size, mtime_ns)) in files {
             // They are in order, and no name is empty.

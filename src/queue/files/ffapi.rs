@@ -6,9 +6,9 @@
 //! once. Not here: files outside of the folder of the message that names them: they aren't looked
 //! for.
 
-use super::read::{Bytes, begins_message, messages};
+use super::{Entry, FileList, FilesError, Folder};
 use crate::queue::bytes::{FileBytes, Identity};
-use crate::queue::files::{Entry, FileList, FilesError, Folder};
+use crate::queue::ffapi::read::{Bytes, begins_message, messages};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
