@@ -82,6 +82,10 @@ pub const FAULT_TEXT_BYTES_MAX: usize = 1024;
 /// Text of an address or a subject in an event; longer ones are cut, with their length beside.
 pub const EVENT_TEXT_BYTES_MAX: usize = 1024;
 
+/// Characters of one insertion string in another encoding than JSON Lines: a cut text of an event
+/// fits, with its length, however its characters were escaped.
+pub const EVENT_STRING_CHARS_MAX: usize = 2048;
+
 /// Damaged ranges that a conversion keeps to tell of; all of them are counted.
 pub const DAMAGE_TOLD_MAX: usize = 10_000;
 

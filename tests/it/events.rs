@@ -3,7 +3,8 @@
 //! Not here: which events a run writes, and where.
 
 use inqueue::decide::{Disposition, NoReport, Outcome};
-use inqueue::event::json::{self, Subject};
+use inqueue::event::Number;
+use inqueue::event::json::{self, Member, Sequence, Subject};
 use inqueue::mail::envelope::{QueueId, ReversePath};
 use inqueue::mail::status::EnhancedStatus;
 use std::fs;
@@ -66,15 +67,27 @@ fn examples() -> Vec<String> {
     for (index, disposition) in (0..).zip(&dispositions) {
         json::disposition(&mut out, &subject, index, disposition);
     }
-    json::report(&mut out, &subject, 0, b"ann@a.example", 2);
+    json::report(&mut out, &subject, 0, (b"ann@a.example", 2, dispositions.get(6)));
+    json::homeless(&mut out, &subject, "the sender's mailbox does not exist");
     json::set_aside(&mut out, &subject, "dead-letter", b"the sender's mailbox does not exist");
     let null = Subject { sender: ReversePath::Null, ..subject };
     json::set_aside(&mut out, &null, "dead-letter", b"the reverse-path is null");
+    let invalid = Subject { sender: ReversePath::Path(b"not an address"), ..subject };
+    json::set_aside(&mut out, &invalid, "dead-letter", b"the reverse-path is not a mailbox");
     let unknown = Subject { sender: ReversePath::Unknown, attempts: 0, ..subject };
+    json::unreadable(&mut out, &unknown, "the content is damaged");
     json::set_aside(&mut out, &unknown, "quarantine", b"the content is damaged");
     json::fault(&mut out, &subject, 0, "render", "index out of bounds", "src/x.rs:1:2");
     json::minimal(&mut out, &subject, 6, &dispositions[6]);
     json::worker_lost(&mut out, b"2026-01-02T03:04:05Z", 17, 1);
+    let members = [
+        ("queue_id", Member::Text(b"00000278")),
+        ("mai", Member::Text(b"0000031A")),
+        ("sender", Member::Text(b"NET/PO/ANN")),
+        ("mailbag", Member::Text(b"00000004")),
+    ];
+    let (key, sequence) = ((subject.key, 1), Sequence::Note(0));
+    json::note(&mut out, Number::INTO_MAILBAG, subject.time, key, sequence, &members);
     String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
 }
 
@@ -96,10 +109,13 @@ fn each_event_is_an_object_with_an_id_of_its_own() {
         assert!(line.is_ascii());
         ids.push((event["id"].as_str().unwrap().to_owned(), event["number"].as_u64().unwrap()));
     }
-    // Twice the same: the set-aside of one message, told of three senders; the short form.
-    assert_eq!(ids[10].0, ids[11].0);
-    assert_eq!(ids[6].0, ids[14].0);
-    assert_eq!(ids[15], ("0000000000000011-1-s0".to_owned(), 10003));
+    // Twice the same: the set-aside of one message, told of four senders; the short form.
+    assert_eq!(ids[11].0, ids[12].0);
+    assert_eq!(ids[12].0, ids[13].0);
+    assert_eq!([ids[11].1, ids[12].1, ids[13].1], [2450, 2451, 2451]);
+    assert_eq!(ids[6].0, ids[18].0);
+    assert_eq!(ids[17], ("5F3A9C011A2B3C4D-1-a0".to_owned(), 10003));
+    assert_eq!(ids[19], ("0000000000000011-1-s0".to_owned(), 10003));
 }
 
 #[test]
