@@ -62,6 +62,7 @@ impl Target {
 }
 
 /// A target that may be made.
+#[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
     partial: PathBuf,

@@ -6,7 +6,10 @@
 //! here: who counts events, and where they are written.
 
 pub mod catalogue;
+pub mod evt;
 pub mod json;
+pub mod logs;
+pub mod syslog;
 pub mod told;
 
 use crate::decide::{Disposition, Outcome};

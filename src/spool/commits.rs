@@ -8,7 +8,7 @@
 use super::{Counts, PerStream, SpoolError};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 /// What a stream's file of a part is, when done.
@@ -48,8 +48,22 @@ pub const NAME: &str = "commits";
 /// # Errors
 /// It can't be read, or a line within is bad.
 pub fn read(run: &Path) -> Result<(Vec<Commit>, u64), SpoolError> {
+    read_from(run, 0)
+}
+
+/// Reads what a log has from an offset on, which an earlier reading gave.
+///
+/// # Errors
+/// As with [`read`].
+pub fn read_from(run: &Path, start: u64) -> Result<(Vec<Commit>, u64), SpoolError> {
     let path = run.join(NAME);
-    let bytes = std::fs::read(&path).map_err(SpoolError::read(&path))?;
+    let mut bytes = Vec::new();
+    let mut read = || {
+        let mut file = File::open(&path)?;
+        file.seek(SeekFrom::Start(start))?;
+        file.read_to_end(&mut bytes)
+    };
+    read().map_err(SpoolError::read(&path))?;
     let mut commits = Vec::new();
     let mut at = 0;
     for line in bytes.split_inclusive(|&b| b == b'\n') {
@@ -57,11 +71,14 @@ pub fn read(run: &Path) -> Result<(Vec<Commit>, u64), SpoolError> {
             Some(commit) => commits.push(commit),
             // Only the last line can be torn.
             None if at + line.len() == bytes.len() => break,
-            None => return Err(SpoolError::altered(&path, format!("bad line at offset {at}"))),
+            None => {
+                let offset = start + at as u64;
+                return Err(SpoolError::altered(&path, format!("bad line at offset {offset}")));
+            }
         }
         at += line.len();
     }
-    Ok((commits, at as u64))
+    Ok((commits, start + at as u64))
 }
 
 fn parse(line: &[u8]) -> Option<Commit> {

@@ -3,12 +3,14 @@
 //! Here: the options, the signals, progress and the summary. Not here: any of the work. The clock
 //! of the machine and its name are asked here, once; everything behind takes them as values.
 
+use crate::events::{live_target, log_size};
 use crate::options::{Recipients, size};
 use crate::output;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use inqueue::decide::{Policy, Remote};
+use inqueue::deliver::{EventTarget, Follow, Logged};
 use inqueue::directory::Directory;
 use inqueue::engine::{self, Progress, Request, Run, Settings, Stop, Summary};
 use inqueue::limits;
@@ -63,6 +65,14 @@ pub(crate) struct RunArgs {
     lifetime: i64,
     #[command(flatten)]
     recipients: Recipients,
+    /// Logs events as parts are committed: evt:FILE, syslog:FILE, syslog:udp://HOST:PORT,
+    /// syslog:tcp://HOST:PORT, syslog:unix:PATH (docs/events.md). A log that fails never stops the
+    /// run
+    #[arg(long, value_name = "FORM:TARGET", value_parser = live_target)]
+    log: Option<EventTarget>,
+    /// Bytes of one file of a Windows event log, as 1M, 64M: then the next is begun
+    #[arg(long, value_name = "BYTES", value_parser = log_size, default_value_t = limits::LOG_BYTES)]
+    log_size: u64,
     /// Says nothing but errors
     #[arg(long, short)]
     quiet: bool,
@@ -143,19 +153,27 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         },
         stop: &stop,
     };
+    let mut log = args.log.as_ref().map(|target| Follow::begin(&args.out, target, args.log_size));
     let mut done = 0;
     let mut before = None;
     let summary = engine::run(&mut run, &directory, settings, &mut |progress: &Progress| {
         done = progress.bytes - *before.get_or_insert(progress.bytes);
         bar.set_position(progress.bytes);
         bar.set_message(format!("{} messages", progress.counts.messages));
+        if let Some(log) = &mut log {
+            log.advance();
+        }
     })?;
+    let log = log.map(|log| log.finish(summary.finished));
     bar.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();
     if args.json {
-        print_json(args, &run, &summary)?;
+        print_json(args, &run, &summary, log.as_ref())?;
     } else if !args.quiet {
         print_table(&args.out, &run, &summary, (done, seconds))?;
+    }
+    if let Some(Logged { missing, error: Some(error), .. }) = &log {
+        output::tell(&format!("events not logged: {missing}: {error}"));
     }
     end(args, &summary)
 }
@@ -213,7 +231,16 @@ fn end(args: &RunArgs, summary: &Summary) -> anyhow::Result<ExitCode> {
     Ok(if set_aside { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
-fn print_json(args: &RunArgs, run: &Run, summary: &Summary) -> anyhow::Result<()> {
+fn print_json(
+    args: &RunArgs,
+    run: &Run,
+    summary: &Summary,
+    log: Option<&Logged>,
+) -> anyhow::Result<()> {
+    let log = log.map(|log| {
+        let error = log.error.as_ref().map(ToString::to_string);
+        serde_json::json!({"events": log.events, "missing": log.missing, "error": error})
+    });
     let object = serde_json::json!({
         "run": args.out,
         "finished": summary.finished,
@@ -222,6 +249,7 @@ fn print_json(args: &RunArgs, run: &Run, summary: &Summary) -> anyhow::Result<()
         "parts_resumed": run.parts_done(),
         "workers_lost": summary.workers_lost,
         "counts": summary.counts,
+        "log": log,
         "errors": summary.errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
     writeln!(io::stdout().lock(), "{object}")?;
