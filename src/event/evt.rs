@@ -1,11 +1,11 @@
 //! Events as records of a Windows NT event log (.EVT), and the log's header and end record.
 //!
-//! Pure: bytes are appended to buffers, and read back from a slice. A log here doesn't wrap: records
-//! lie one behind the other from byte 48 on, and behind the last the end record. String 1 of a
-//! record is the whole sentence, because a reader has no message file of ours; then come the
-//! insertion strings, all of them, and at last the event's id and the queue id. Not here: files, and
-//! when a next one is begun. Invariants: a record is a multiple of four bytes and is never cut in
-//! two; the numbers of records go up by one; its severity bits are those of its type.
+//! Pure: bytes are appended to buffers, and read back from a slice. A log here doesn't wrap:
+//! records lie one behind the other from byte 48 on, and behind the last the end record. String 1
+//! of a record is the whole sentence, because a reader has no message file of ours; then come the
+//! insertion strings, all of them, and at last the event's id and the queue id. Not here: files,
+//! and when a next one is begun. Invariants: a record is a multiple of four bytes and is never cut
+//! in two; the numbers of records go up by one; its severity bits are those of its type.
 //!
 //! Layout: Microsoft's "Event Log File Format", and the notes of libevt. All numbers are little
 //! endian.

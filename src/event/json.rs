@@ -1,8 +1,8 @@
 //! Events as JSON Lines: one object a line, members in a fixed order, printable ASCII and escapes
 //! only.
 //!
-//! [`note`] is for what isn't about a disposition: events of a drain, of a post office. Total: bytes
-//! that aren't UTF-8 become U+FFFD, long texts are cut. [`minimal`] is what is written when
+//! [`note`] is for what isn't about a disposition: events of a drain, of a post office. Total:
+//! bytes that aren't UTF-8 become U+FFFD, long texts are cut. [`minimal`] is what is written when
 //! rendering an event failed: it looks at numbers alone.
 
 use super::{Number, outcome_word};

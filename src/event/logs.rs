@@ -169,7 +169,10 @@ mod tests {
     }
 
     fn events() -> Vec<Told> {
-        let failed = |address: &str, code: u16| serde_json::json!({"recipient": address, "code": code, "status": "5.1.1"});
+        let failed = |to: &str, code: u16| {
+            let (status, code) = ("5.1.1", code);
+            serde_json::json!({"recipient": to, "code": code, "status": status})
+        };
         let invalid = serde_json::json!({"recipient": "x", "status": "5.1.3"});
         vec![
             event("GOOD", 2444, &serde_json::json!({"recipient": "ann"})),

@@ -1,9 +1,9 @@
 //! Events as messages of syslog (RFC 5424), and their framing on a stream (RFC 6587, 3.4.1).
 //!
-//! Pure: bytes are appended to a buffer. The message is the event's sentence on one line; number, id
-//! and queue id are structured data. Not here: sockets and files. Invariants: a message has no line
-//! end or other control character, is UTF-8, is marked so by a BOM where it isn't ASCII (RFC 5424,
-//! 6.4), and is at most [`limits::SYSLOG_BYTES_MAX`] long, so that every receiver takes it.
+//! Pure: bytes are appended to a buffer. The message is the event's sentence on one line; number,
+//! id and queue id are structured data. Not here: sockets and files. Invariants: a message has no
+//! line end or other control character, is UTF-8, is marked so by a BOM where it isn't ASCII (RFC
+//! 5424, 6.4), and is at most [`limits::SYSLOG_BYTES_MAX`] long, so that every receiver takes it.
 
 use super::catalogue::Kind;
 use super::told::Told;

@@ -100,8 +100,9 @@ impl fmt::Debug for EnhancedStatus {
 
 /// The original system's text for its number, as the KB prints it (Q264331, Q127919, Q147471,
 /// Q162841, Q119884, Q173203, Q117895, Q163020, Q131852, Q99204, Q131523, Q126750, Q138054,
-/// Q118675, Q103960, Q143413, Q194549, Q175958, Q165396), without what leads to the names behind
-/// it ("Mail item was not delivered to:"). 010, 011, 014, 015, 019, 020, 022 and 025 to 028 were never printed.
+/// Q118675, Q103960, Q143413, Q194549, Q175958, Q165396), without what leads to the names behind it
+/// ("Mail item was not delivered to:"). 010, 011, 014, 015, 019, 020, 022 and 025 to 028 were never
+/// printed.
 pub const fn original_text(number: u16) -> &'static str {
     match number {
         1 => "Unable to deliver. Missing mailbag",

@@ -3,9 +3,9 @@
 //!
 //! `x.evt`, `x.1.evt`, `x.2.evt`, oldest first; none is renamed or written again. Records are
 //! numbered through all of them. A batch is one write: its records and behind them the end record,
-//! over the end record of before; then the header, as dirty. So whatever instant a crash leaves, all
-//! records that were written stand one behind the other, and readers that follow them find them.
-//! Closing clears the header's flag. Not here: a record's bytes (`event::evt`).
+//! over the end record of before; then the header, as dirty. So whatever instant a crash leaves,
+//! all records that were written stand one behind the other, and readers that follow them find
+//! them. Closing clears the header's flag. Not here: a record's bytes (`event::evt`).
 
 use crate::deliver::DeliverError;
 use crate::deliver::target::Place;
