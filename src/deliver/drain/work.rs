@@ -181,7 +181,8 @@ impl Planning<'_> {
     /// P1 while records are put in: with those who leave by outbound bags. Then: with them and those
     /// who stay; or gone.
     fn envelope(&mut self, name: HexName, (p1, found): (&P1<'_>, office::Found), order: &Order) {
-        if found == office::Found::Missing {
+        // One that is too long was not kept either.
+        if found != office::Found::Whole {
             return;
         }
         let addresses = |told: &[&Told]| -> Vec<Vec<u8>> {
