@@ -13,6 +13,7 @@ mod apply;
 mod lock;
 mod orders;
 mod report;
+mod tell;
 mod work;
 
 pub use lock::{Lock, Owner};
@@ -31,6 +32,7 @@ use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use tell::Tell;
 use work::Site;
 
 /// What was drained.
@@ -61,7 +63,15 @@ pub fn lock(queues: &[Queue], owner: &Owner) -> Result<Vec<Lock>, DrainError> {
         let root = postoffice::root(queue.path());
         raise_file_limit(list.bags().len());
         for bag in list.bags() {
-            locks.push(Lock::take(&Office::at(&root.join(&bag.office)), owner)?);
+            let lock = Lock::take(&Office::at(&root.join(&bag.office)), owner);
+            if let Err(DrainError::Locked { path, .. }) = &lock
+                && folder::is_run(&owner.run)
+            {
+                let mut tell = Tell::new(owner.now);
+                tell.locked(path);
+                tell.write(&owner.run);
+            }
+            locks.push(lock?);
         }
     }
     Ok(locks)
@@ -109,7 +119,14 @@ pub fn drain(run: &Path, sync: Sync) -> Result<(Drained, Vec<DrainError>), Drain
     }
     let (steps, good) = drain::read(run)?;
     let log = DrainLog::open(run, good)?;
+    let mut tell = Tell::new(now);
+    for queue in &queues {
+        tell.offices(queue.bag_list().map(BagList::offices).unwrap_or_default());
+    }
+    tell.write(run);
     let mut drainer = Drainer {
+        run: run.to_owned(),
+        tell,
         log,
         sync: sync != Sync::Never,
         state: State::of(steps),
@@ -227,6 +244,8 @@ struct OnTheWay<'b, 'p> {
 }
 
 struct Drainer {
+    run: PathBuf,
+    tell: Tell,
     log: DrainLog,
     sync: bool,
     state: State,
@@ -310,6 +329,12 @@ impl Drainer {
         let new = going.iter().filter(|way| !way.is_put_in);
         let steps = new.map(|way| Step::PutIn(way.site.id.clone(), way.waiting.clone()));
         self.log.append(steps, self.sync)?;
+        for way in going.iter().filter(|way| !way.is_put_in) {
+            for (index, put) in (0..).zip(&way.work.puts) {
+                self.tell.put(way.site, index, put, way.waiting.contains(put));
+            }
+        }
+        self.tell.write(&self.run);
         Ok(going)
     }
 

@@ -48,6 +48,12 @@ impl Site<'_> {
         |source| DrainError::Office { path: self.root.clone(), source }
     }
 
+    /// What the names of a slot's message begin with, as its events have them.
+    pub(super) fn queue_id(&self, slot: u32) -> String {
+        let separator = if self.id.path.is_empty() { "" } else { "/" };
+        format!("{}{separator}{}/{slot}", self.id.path, self.bag)
+    }
+
     /// Its files.
     pub(super) fn office(&self) -> Office {
         Office::at(&self.root)
