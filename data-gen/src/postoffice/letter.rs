@@ -324,7 +324,7 @@ mod tests {
         letter.counter = 300;
         letter.from = Some(Address { written: vec![b'f'; 0x22], mailbox: None });
         letter.to = vec![Address { written: vec![b't'; 0x14], mailbox: None }; 300];
-        letter.text = vec![b'x'; 7159 - 0x1A16 - 8];
+        letter.text = vec![b'x'; 7159 - 0x1A16 - 9];
         let made = mai(&letter);
         assert_eq!(made.len(), 7159);
         assert_eq!(made[..6], [0x4D, 0x83, 0x00, 0x1B, 0xF2, 0x01]);
