@@ -17,6 +17,7 @@ mod decide;
 mod disk;
 mod events;
 mod faults;
+mod ffapi;
 mod hazards;
 mod inspect;
 mod ndr_readers;
