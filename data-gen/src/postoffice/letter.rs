@@ -215,15 +215,25 @@ pub(super) fn p1(plan: &Plan, file: u32, bag: Option<(u32, &Recipient)>) -> Vec<
                 qualified(out, FIELD, 1, |out| string(out, &address::original(path)));
             }
         }
+        let waiting = |out: &mut Vec<u8>| {
+            if let Some((bag, one)) = bag {
+                qualified(out, FIELD, 5, |out| {
+                    recipient(out, one);
+                    qualified(out, VENDOR, 0x47, |out| string(out, &hex_name(bag)));
+                });
+            }
+        };
+        // Wherever it stands, it doesn't count among the others.
+        let first = envelope.index % 2 == 1;
+        if first {
+            waiting(out);
+        }
         for (at, one) in envelope.recipients.iter().enumerate() {
             let kind = if is_copy(at) { 6 } else { 5 };
             qualified(out, FIELD, kind, |out| recipient(out, one));
         }
-        if let Some((bag, one)) = bag {
-            qualified(out, FIELD, 5, |out| {
-                recipient(out, one);
-                qualified(out, VENDOR, 0x47, |out| string(out, &hex_name(bag)));
-            });
+        if !first {
+            waiting(out);
         }
         if envelope.unknown_field {
             qualified(out, VENDOR, 0x6F, |out| string(out, b"a field of a later version"));

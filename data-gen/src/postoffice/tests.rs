@@ -55,7 +55,9 @@ fn expected(hazard: Hazard) -> &'static [(Outcome, &'static str)] {
         Hazard::NotDue => &[(Deferred, "4.0.0")],
         Hazard::NoRecipients => &[(DeadLetter, "5.6.0")],
         Hazard::MissingBody => &[(Failed, "5.3.0"), (DeadLetter, "5.3.0")],
-        Hazard::Mixed => &[(Deferred, "4.2.2"), (Failed, "5.2.1"), (Failed, "5.1.6"), (Failed, "5.2.2")],
+        Hazard::Mixed => {
+            &[(Deferred, "4.2.2"), (Failed, "5.2.1"), (Failed, "5.1.6"), (Failed, "5.2.2")]
+        }
         Hazard::SystemMail => &[(Failed, "5.1.1"), (DeadLetter, "5.1.1")],
         Hazard::ListExpansion => &[(Failed, "5.2.4"), (Failed, "5.1.1")],
         Hazard::UnknownRecipient => &[(Failed, "5.1.1"), (Failed, "5.1.2")],
