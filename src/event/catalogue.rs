@@ -308,7 +308,7 @@ pub static ROWS: &[Row] = &[
         2376,
         (Error, C::SessionError, Always, Ours),
         "MS Mail Connector Interchange has detected a configuration problem. A non-delivery \
-         report about the message with message id %2 cannot be delivered to %1: %3.",
+         report about the message with message id %2 from %1 has nowhere to go: %3.",
         &["sender", "queue_id", "reason"],
         "A report was due, but there is no mailbox that it could go to.",
     ),
