@@ -69,7 +69,7 @@ fn run(made: &Path, format: Format, directory: &Directory, workers: usize) {
     let queues = vec![Queue::open(&spec).unwrap()];
     let clock = Time::from_s(1_767_323_045);
     let name = "mta.example".to_owned();
-    let request = Request::new(queues, made.join("directory.txt"), clock, name);
+    let request = Request::new(queues, Some(made.join("directory.txt")), clock, name);
     let mut run = Run::begin(out.path(), request, directory).unwrap();
     let stop = Stop::default();
     let settings = Settings { workers: Some(workers), sync: Sync::Never, stop: &stop };

@@ -12,7 +12,7 @@ use crate::directory::{Directory, Standing};
 use crate::limits;
 use crate::mail::address::Mailbox;
 use crate::mail::date::Time;
-use crate::mail::envelope::{Envelope, Recipient, ReversePath};
+use crate::mail::envelope::{Condition, Envelope, Recipient, ReversePath};
 use crate::mail::status::EnhancedStatus;
 use hashbrown::HashTable;
 
@@ -166,6 +166,10 @@ pub struct Case<'c, 'a> {
     pub header_hops: u32,
     /// The content is a multipart/report.
     pub is_report: bool,
+    /// What is wrong with the message as a whole.
+    pub condition: Option<Condition>,
+    /// The directory of the post office that it is in, which is asked before the run's.
+    pub office: Option<&'a Directory>,
 }
 
 /// The decision about one message, in memory that is used again.
@@ -194,6 +198,13 @@ struct Expansion<'a> {
     targets: &'a [Box<[u8]>],
     level: u32,
     owner: Option<&'a [u8]>,
+}
+
+/// What is the same for all recipients of a message.
+#[derive(Clone, Copy, Debug)]
+struct Hand<'a> {
+    office: Option<&'a Directory>,
+    expiry: Time,
 }
 
 /// What is the same for all messages of a run.
@@ -230,24 +241,28 @@ impl<'a> Judge<'a> {
             return;
         }
         let envelope_hops = u32::try_from(case.envelope.hops.len()).unwrap_or(u32::MAX);
-        let looping = case.header_hops.saturating_add(envelope_hops) > self.policy.hops_max;
+        let looping = case.header_hops.saturating_add(envelope_hops) > self.policy.hops_max
+            || case.envelope.hop_limit.is_some_and(|limit| envelope_hops > limit);
+        let wrong = match case.condition {
+            Some(Condition::CircularRoute) => Some((EnhancedStatus::LOOP, 4)),
+            Some(Condition::MissingAttachment) => Some((EnhancedStatus::SYSTEM_FAILURE, 18)),
+            None if looping => Some((EnhancedStatus::LOOP, 3)),
+            None => None,
+        };
         let mut report_route = None;
         each_pending(case, |recipient, ordinal| {
             let first = verdict.dispositions.len();
-            if looping {
+            if let Some((status, number)) = wrong {
                 let disposition = Disposition::new(ordinal, recipient.forward_path);
-                verdict.dispositions.push(disposition.with(
-                    Outcome::Failed,
-                    EnhancedStatus::LOOP,
-                    3,
-                ));
+                verdict.dispositions.push(disposition.with(Outcome::Failed, status, number));
             } else {
-                self.judge_recipient(recipient.forward_path, ordinal, expiry, verdict);
+                let hand = Hand { office: case.office, expiry };
+                self.judge_recipient(recipient.forward_path, ordinal, hand, verdict);
             }
             for disposition in verdict.dispositions.iter_mut().skip(first) {
                 if disposition.outcome == Outcome::Failed {
                     let sender = *report_route.get_or_insert_with(|| self.report_route(case));
-                    self.settle_failure(disposition, *recipient, case.is_report, sender);
+                    self.settle_failure(disposition, *recipient, case, sender);
                 }
             }
         });
@@ -258,17 +273,17 @@ impl<'a> Judge<'a> {
         &self,
         path: &'a [u8],
         ordinal: u32,
-        expiry: Time,
+        hand: Hand<'a>,
         verdict: &mut Verdict<'a>,
     ) {
-        self.judge_path(Disposition::new(ordinal, path), 0, expiry, verdict);
+        self.judge_path(Disposition::new(ordinal, path), 0, hand, verdict);
         while let Some(expansion) = verdict.expansions.pop() {
             let Some((target, rest)) = expansion.targets.split_first() else { continue };
             verdict.expansions.push(Expansion { targets: rest, ..expansion });
             let mut disposition = Disposition::new(ordinal, target);
             disposition.owner = expansion.owner;
             verdict.targets_left -= 1;
-            self.judge_path(disposition, expansion.level, expiry, verdict);
+            self.judge_path(disposition, expansion.level, hand, verdict);
         }
     }
 
@@ -276,7 +291,7 @@ impl<'a> Judge<'a> {
         &self,
         mut disposition: Disposition<'a>,
         level: u32,
-        expiry: Time,
+        hand: Hand<'a>,
         verdict: &mut Verdict<'a>,
     ) {
         let mailbox = match Mailbox::parse(disposition.address) {
@@ -294,7 +309,7 @@ impl<'a> Judge<'a> {
             verdict.dispositions.push(duplicate);
             return;
         }
-        let (judged, expansion) = self.judge_mailbox(disposition, mailbox, expiry);
+        let (judged, expansion) = self.judge_mailbox(disposition, mailbox, hand);
         let too_deep = level >= limits::EXPANSION_LEVELS_MAX;
         match expansion {
             Some((targets, _)) if too_deep || !verdict.has_room_for(targets.len()) => {
@@ -317,14 +332,16 @@ impl<'a> Judge<'a> {
         &self,
         disposition: Disposition<'a>,
         mailbox: Mailbox<'a>,
-        expiry: Time,
+        hand: Hand<'a>,
     ) -> (Disposition<'a>, Option<(&'a [Box<[u8]>], Option<&'a [u8]>)>) {
         use EnhancedStatus as S;
         use Outcome::{Deferred, Delivered, Expanded, Failed, Relayed};
         let expanded = disposition.with(Expanded, S::ADDRESS_VALID, 0);
-        let judged = match self.directory.look_up(mailbox) {
-            Standing::Mailbox => disposition.with(Delivered, S::ADDRESS_VALID, 0),
-            Standing::Full if self.now < expiry => {
+        let judged = match self.look_up(hand.office, mailbox) {
+            Standing::Mailbox(route) => {
+                Disposition { route, ..disposition.with(Delivered, S::ADDRESS_VALID, 0) }
+            }
+            Standing::Full if self.now < hand.expiry => {
                 disposition.with(Deferred, S::MAILBOX_FULL_FOR_NOW, 17)
             }
             Standing::Full => disposition.with(Failed, S::MAILBOX_FULL, 17),
@@ -336,8 +353,13 @@ impl<'a> Judge<'a> {
             Standing::Alias(targets) => return (expanded, Some((targets, None))),
             Standing::List { owner, members } => return (expanded, Some((members, owner))),
             Standing::Unknown => disposition.with(Failed, S::MAILBOX_UNKNOWN, 2),
+            Standing::GroupGone => disposition.with(Failed, S::LIST_EXPANSION, 7),
             Standing::Relay(route) => {
                 Disposition { route, ..disposition.with(Relayed, S::SUCCESS, 0) }
+            }
+            // A post office has no way out but its bags.
+            Standing::Remote if hand.office.is_some() => {
+                disposition.with(Failed, S::SYSTEM_UNKNOWN, 2)
             }
             Standing::Remote => match self.policy.remote {
                 Remote::Relay => disposition.with(Relayed, S::SUCCESS, 0),
@@ -347,16 +369,32 @@ impl<'a> Judge<'a> {
         (judged, None)
     }
 
+    /// The post office is asked first, the run's directory about what it doesn't know.
+    fn look_up(&self, office: Option<&'a Directory>, mailbox: Mailbox<'_>) -> Standing<'a> {
+        let Some(office) = office else { return self.directory.look_up(mailbox) };
+        match office.look_up(mailbox) {
+            unknown @ (Standing::Unknown | Standing::Remote) => {
+                match self.directory.look_up(mailbox) {
+                    Standing::Remote => unknown,
+                    known => known,
+                }
+            }
+            known => known,
+        }
+    }
+
     /// Turns a failure into a report to someone, or a dead letter.
     fn settle_failure(
         &self,
         disposition: &mut Disposition<'a>,
         recipient: Recipient<'a>,
-        is_report: bool,
+        case: Case<'_, 'a>,
         sender: Result<&'a [u8], NoReport>,
     ) {
         let route = match disposition.owner {
-            Some(owner) if !is_report => self.route_to(ReversePath::from_path(owner)),
+            Some(owner) if !case.is_report => {
+                self.route_to(case.office, ReversePath::from_path(owner))
+            }
             _ => sender,
         };
         let wanted = recipient.notify.is_none_or(crate::mail::envelope::Notify::allows_failure);
@@ -374,23 +412,30 @@ impl<'a> Judge<'a> {
         if case.is_report {
             return Err(NoReport::IsReport);
         }
-        self.route_to(case.envelope.reverse_path)
+        self.route_to(case.office, case.envelope.reverse_path)
     }
 
-    fn route_to(&self, reverse_path: ReversePath<'a>) -> Result<&'a [u8], NoReport> {
+    fn route_to(
+        &self,
+        office: Option<&'a Directory>,
+        reverse_path: ReversePath<'a>,
+    ) -> Result<&'a [u8], NoReport> {
         let path = match reverse_path {
             ReversePath::Unknown => return Err(NoReport::UnknownReversePath),
             ReversePath::Null => return Err(NoReport::NullReversePath),
             ReversePath::Path(path) => path,
         };
-        let postmaster = self.directory.postmaster();
-        if self.directory.is_system(path) {
+        let of_office = office.and_then(Directory::postmaster);
+        let postmaster = of_office.or_else(|| self.directory.postmaster());
+        if self.directory.is_system(path) || office.is_some_and(|office| office.is_system(path)) {
             return postmaster.ok_or(NoReport::SystemSender);
         }
         let Ok(mailbox) = Mailbox::parse(path) else {
             return Err(NoReport::InvalidReversePath);
         };
-        match self.directory.look_up(mailbox) {
+        match self.look_up(office, mailbox) {
+            // No bag leads to it.
+            Standing::Remote if office.is_some() => Err(NoReport::NoSuchSender),
             Standing::Unknown | Standing::Disabled | Standing::Moved(_) => {
                 Err(NoReport::NoSuchSender)
             }

@@ -10,6 +10,10 @@ pub const LOCAL_PART_BYTES_MAX: usize = 64;
 pub const DOMAIN_BYTES_MAX: usize = 255;
 /// Longest path in octets, with its brackets (RFC 5321, 4.5.3.1.3).
 pub const PATH_BYTES_MAX: usize = 256;
+/// Longest local-part in `msmail.internal`: an address of 80 bytes, all of them escaped.
+pub const MSMAIL_LOCAL_PART_BYTES_MAX: usize = 240;
+/// Longest path there, with its brackets: such a local-part, and any address type.
+pub const MSMAIL_PATH_BYTES_MAX: usize = 320;
 
 /// Hops after which a message is taken to go round in a loop (RFC 5321, 6.3: at least 100).
 pub const HOPS_MAX: u32 = 100;
@@ -41,6 +45,21 @@ pub const PARTS_AIM: u64 = 64;
 pub const PART_FILES_MAX: usize = 16_384;
 /// Files of one queue: names and sizes are held in memory, about 100 bytes each.
 pub const FILES_MAX: usize = 50_000_000;
+
+/// Longest MAI that is read: text is its own part, attachments are files of their own.
+pub const MAI_BYTES_MAX: u64 = 64 << 20;
+/// Longest P1: a million recipients with their parameters fit.
+pub const P1_BYTES_MAX: u64 = 128 << 20;
+/// Longest ATT that goes into a message: it is held in memory, by a third longer as base64.
+pub const ATT_BYTES_MAX: u64 = 512 << 20;
+/// A KEY has 560 bytes; longer ones count with these (docs/postoffice.md).
+pub const KEY_BYTES_MAX: u64 = 1 << 20;
+/// Longest file of a group's members that is read: published is 2000.
+pub const MEM_BYTES_MAX: u64 = 1 << 20;
+
+/// Slots of post offices that are drained together: what is held of them in memory, and how many
+/// share a sync.
+pub const DRAIN_SLOTS: usize = 16_384;
 
 /// Small files that are read at once, before they are judged.
 pub const BATCH_MESSAGES: usize = 256;
@@ -107,6 +126,7 @@ pub const DIRECTORY_ERRORS_TOLD_MAX: usize = 10;
 pub const FINDINGS_TOLD_MAX: usize = 20;
 
 const _: () = assert!(PATH_BYTES_MAX > LOCAL_PART_BYTES_MAX);
+const _: () = assert!(MSMAIL_PATH_BYTES_MAX > MSMAIL_LOCAL_PART_BYTES_MAX);
 const _: () = assert!(PART_BYTES_MIN <= PART_BYTES_MAX);
 const _: () = assert!(CONTENT_IN_PLACE_BYTES_MIN <= BUFFER_BYTES);
 const _: () = assert!(BUFFER_BYTES <= BUFFER_KEPT_BYTES_MAX);

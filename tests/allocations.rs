@@ -31,7 +31,7 @@ fn blocks(folder: &Path, format: Format, messages: u64) -> (u64, u64) {
     let name = "mta.example".to_owned();
     let request = Request {
         part_bytes: Some(1 << 30),
-        ..Request::new(queues, made.join("directory.txt"), clock, name)
+        ..Request::new(queues, Some(made.join("directory.txt")), clock, name)
     };
     let mut run = Run::begin(&made.join("run"), request, &directory).unwrap();
     let stop = Stop::default();

@@ -210,7 +210,7 @@ impl Auditor<'_, '_> {
         let Some(record) = records.first().and_then(|at| self.books.records.get(*at)) else {
             return;
         };
-        let Found { offset, length, content, head } = again.found;
+        let Found { offset, length, content, head, .. } = again.found;
         let origin = Origin { name: again.name, offset, length };
         let bare = Envelope::new(again.place_id);
         let known = [

@@ -11,6 +11,7 @@
 //! whole and on the disk, and not before: until then it is `PATH.partial`, which is what an error
 //! or a crash leaves. Nothing that exists is written over.
 
+pub mod drain;
 mod events;
 mod folder;
 mod mbox;
@@ -82,8 +83,9 @@ pub fn convert(
     let writer = match target.format {
         TargetFormat::Segment => Writer::Segment(segment::Writer::begin(place, queue)?),
         TargetFormat::Mbox => Writer::Mbox(mbox::Writer::begin(place)?),
-        TargetFormat::Maildir => Writer::Folder(folder::Writer::begin(place, true)?),
-        TargetFormat::Eml => Writer::Folder(folder::Writer::begin(place, false)?),
+        TargetFormat::Maildir | TargetFormat::Eml | TargetFormat::Ffapi(_) => {
+            Writer::Folder(folder::Writer::begin(place, target.format)?)
+        }
     };
     let mut courier =
         Courier { order, writer, converted: Converted::default(), done: 0, told: 0, progress };
@@ -166,8 +168,14 @@ impl Courier<'_> {
         checksum: Option<u32>,
         recipients: &mut Vec<Recipient<'a>>,
     ) -> Result<(), DeliverError> {
-        // A segment's envelope stands in its record: its header fields aren't looked at.
-        let facts = if source.format == Format::Segment {
+        if found.set_aside.is_some() {
+            let (offset, length) = (found.offset, found.length);
+            let damage = Damage { offset, length, kind: DamageKind::SetAside };
+            self.damaged(envelope::file_name(source, found), damage);
+            return Ok(());
+        }
+        // Where the envelope stands beside it, the content's header fields aren't looked at.
+        let facts = if source.format.has_envelope() {
             HeaderFacts::default()
         } else {
             HeaderFacts::read(found.content.raw())

@@ -302,7 +302,7 @@ fn recipients_and_schedule_are_written_as_they_were_read() {
     };
     let recipients = [whole, Recipient::new(b"")];
     let content = crate::mail::content::Content::plain(b"");
-    let found = Found { offset: 0, length: 0, head: b"", content };
+    let found = Found::new(0, 0, b"", content);
     let item = Item {
         format: Format::Eml,
         found: &found,

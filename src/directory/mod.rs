@@ -10,12 +10,14 @@
 //! Bad data is told with line and column, up to [`limits::DIRECTORY_ERRORS_TOLD_MAX`] errors; it
 //! never panics.
 
+mod office;
 mod parse;
 #[cfg(test)]
 mod tests;
 
 use crate::limits;
 use crate::mail::address::Mailbox;
+use crate::queue::postoffice::tables::Tables as OfficeTables;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
@@ -24,8 +26,8 @@ use std::path::{Path, PathBuf};
 /// What the directory says about a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing<'d> {
-    /// It takes mail.
-    Mailbox,
+    /// It takes mail, by this route; empty: by the mailbox itself.
+    Mailbox(&'d [u8]),
     /// It is full (RFC 3463, X.2.2).
     Full,
     /// It exists, but takes no mail (RFC 3463, X.2.1).
@@ -44,6 +46,8 @@ pub enum Standing<'d> {
     },
     /// The domain is local, and nobody is listed there by that name.
     Unknown,
+    /// A group whose list of members is gone.
+    GroupGone,
     /// The domain is relayed by this route; empty: by the domain itself.
     Relay(&'d [u8]),
     /// The directory doesn't know the domain.
@@ -66,6 +70,8 @@ struct Tables {
     domains: HashMap<Box<[u8]>, Listed<DomainRule>, ahash::RandomState>,
     systems: HashSet<Box<[u8]>, ahash::RandomState>,
     postmaster: Option<Box<[u8]>>,
+    /// What only a post office has.
+    office: Option<Box<office::Extra>>,
 }
 
 /// What stands in a line of the file.
@@ -80,6 +86,9 @@ struct Listed<T> {
 #[derive(Debug)]
 enum Entry {
     Mailbox,
+    /// A mailbox that mail reaches by a route.
+    Bag(Box<[u8]>),
+    GroupGone,
     Full,
     Disabled,
     Moved(Box<[u8]>),
@@ -118,6 +127,11 @@ impl Directory {
     /// Says which lines are wrong.
     pub fn parse(bytes: &[u8], name: &str) -> Result<Self, DirectoryError> {
         Self::parse_in_chunks(bytes, name, parse::CHUNK_BYTES)
+    }
+
+    /// What a post office knows (docs/postoffice.md, *Who exists*).
+    pub fn of_office(tables: &OfficeTables) -> Self {
+        Self { tables: office::tables(tables), checksum: 0 }
     }
 
     fn parse_in_chunks(
@@ -166,16 +180,22 @@ impl Directory {
             Some(DomainRule::Local) => Standing::Unknown,
             Some(DomainRule::CatchAll(target)) => Standing::Alias(std::slice::from_ref(target)),
             Some(DomainRule::Relay(route)) => Standing::Relay(route),
-            None => Standing::Remote,
+            None => match &self.tables.office {
+                Some(office) => office.look_up_domain(domain),
+                None => Standing::Remote,
+            },
         }
     }
 
     /// Whether a path, without brackets, is that of a system. What isn't a mailbox is none.
     pub fn is_system(&self, path: &[u8]) -> bool {
-        if self.tables.systems.is_empty() {
+        if self.tables.systems.is_empty() && self.tables.office.is_none() {
             return false;
         }
         let Ok(mailbox) = Mailbox::parse(path) else { return false };
+        if self.tables.office.is_some() && office::is_system(mailbox) {
+            return true;
+        }
         Folded::new().mailbox(mailbox).is_some_and(|key| self.tables.systems.contains(key))
     }
 
@@ -203,7 +223,9 @@ impl Directory {
 impl Entry {
     fn standing(&self) -> Standing<'_> {
         match self {
-            Self::Mailbox => Standing::Mailbox,
+            Self::Mailbox => Standing::Mailbox(b""),
+            Self::Bag(route) => Standing::Mailbox(route),
+            Self::GroupGone => Standing::GroupGone,
             Self::Full => Standing::Full,
             Self::Disabled => Standing::Disabled,
             Self::Moved(new) => Standing::Moved(new),

@@ -17,7 +17,8 @@ fn words(standing: Standing<'_>) -> String {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let all = |paths: &[Box<[u8]>]| paths.iter().map(|p| text(p)).collect::<Vec<_>>().join(",");
     match standing {
-        Standing::Mailbox => "mailbox".into(),
+        Standing::Mailbox(_) => "mailbox".into(),
+        Standing::GroupGone => "group gone".into(),
         Standing::Full => "full".into(),
         Standing::Disabled => "disabled".into(),
         Standing::Moved(new) => format!("moved {}", text(new)),
@@ -217,7 +218,7 @@ fn limits_of_addresses_hold() {
 #[test]
 fn the_byte_order_mark_is_no_part_of_the_first_address() {
     let directory = directory("\u{feff}a@b.example\n");
-    assert_eq!(standing(&directory, "a@b.example"), Standing::Mailbox);
+    assert_eq!(standing(&directory, "a@b.example"), Standing::Mailbox(b""));
 }
 
 #[test]
@@ -242,7 +243,7 @@ fn a_large_file_loads_over_many_chunks() {
     assert_eq!(large.len(), 200_000);
     for index in (0..200_000).step_by(997) {
         let path = format!("uSER{index}@D{}.example", index % 100);
-        let expect = [Standing::Mailbox, Standing::Full][index % 2];
+        let expect = [Standing::Mailbox(b""), Standing::Full][index % 2];
         assert_eq!(standing(&large, &path), expect);
     }
     text += "user7@d7.example\n";

@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 pub struct Request {
     /// The queues, in order.
     pub queues: Vec<Queue>,
-    /// The directory's file.
-    pub directory: PathBuf,
+    /// The directory's file; a queue of post offices brings its own.
+    pub directory: Option<PathBuf>,
     /// The clock; that of the plan where a run goes on and none is given.
     pub now: Option<Time>,
     /// The clock that a new run gets where none is given.
@@ -123,7 +123,12 @@ type Lists = Vec<Option<Vec<u8>>>;
 impl Request {
     /// A run of these queues as the defaults have it: this clock and name for a new run, the plan's
     /// for one that goes on.
-    pub fn new(queues: Vec<Queue>, directory: PathBuf, clock: Time, own_hostname: String) -> Self {
+    pub fn new(
+        queues: Vec<Queue>,
+        directory: Option<PathBuf>,
+        clock: Time,
+        own_hostname: String,
+    ) -> Self {
         Self {
             queues,
             directory,

@@ -9,8 +9,9 @@
 //! Invariant: after each message its marks hold, and each of its recipients has one outcome.
 
 use super::isolate::{Fault, Stage, inject, isolate};
-use super::{Context, EngineError};
+use super::{Context, EngineError, Offices};
 use crate::decide::{Case, NoReport, Outcome, Verdict};
+use crate::directory::Directory;
 use crate::event::json::{self, Subject};
 use crate::mail::content::Content;
 use crate::mail::envelope::{Envelope, Recipient};
@@ -34,6 +35,8 @@ pub(super) struct Walk<'r> {
     pub(super) counts: Counts,
     /// How often the part was tried before.
     pub(super) tries: u32,
+    /// What the post offices of the part's queue know, where it is made of such.
+    offices: Option<&'r Offices>,
     memory: Memory<'static>,
     scratch: Scratch,
 }
@@ -44,6 +47,8 @@ struct Memory<'a> {
     fields: Vec<(RecipientField, &'a [u8])>,
     recipients: Vec<Recipient<'a>>,
     verdict: Verdict<'a>,
+    /// The post office that the batch is in.
+    office: Option<&'a Directory>,
 }
 
 impl Memory<'_> {
@@ -56,6 +61,7 @@ impl Memory<'_> {
             fields: self.fields.into_iter().map_while(|_| None).collect(),
             recipients: self.recipients.into_iter().map_while(|_| None).collect(),
             verdict: self.verdict.recycle(),
+            office: None,
         }
     }
 }
@@ -90,9 +96,17 @@ impl<'r> Walk<'r> {
             part: Part::default(),
             counts: Counts::default(),
             tries: 0,
+            offices: None,
             memory: Memory::default(),
             scratch: Scratch::default(),
         }
+    }
+
+    /// Takes what the post offices of a part's queue know, where it has such.
+    pub(super) fn know_offices(&mut self, part: u32) {
+        let part = self.context.plan.parts.get(part as usize);
+        let offices = part.and_then(|part| self.context.offices.get(part.queue));
+        self.offices = offices.filter(|offices| !offices.is_empty());
     }
 
     fn message<'a>(
@@ -118,6 +132,9 @@ impl<'r> Walk<'r> {
             marker: None,
             faults: SmallVec::new(),
         };
+        if let Some(reason) = found.set_aside {
+            return self.set_aside(source, &found, hand, reason, memory);
+        }
         let stage = Cell::new(Stage::Parse);
         match isolate(&stage, || self.judge(source, &found, &mut hand, memory, &stage)) {
             Ok(true) => {}
@@ -178,6 +195,8 @@ impl<'r> Walk<'r> {
             recipients: &memory.recipients,
             header_hops: facts.hops,
             is_report: facts.is_report,
+            condition: found.condition,
+            office: memory.office,
         };
         self.context.judge.decide(case, &mut memory.verdict);
         memory.fields = facts.recipients;
@@ -306,7 +325,7 @@ impl<'r> Walk<'r> {
             hand.set_key(source, &mut self.scratch.key);
         }
         let reason = format!("fault in {}: {} ({})", fault.stage.name(), fault.text, fault.place);
-        let known = if source.format == crate::queue::Format::Segment {
+        let known = if source.format.has_envelope() {
             Known::Verbatim(found.head)
         } else if fault.stage == Stage::Parse {
             Known::Name(hand.envelope.queue_id)
@@ -328,6 +347,31 @@ impl<'r> Walk<'r> {
         self.counts.quarantined += 1;
         self.counts.faults += hand.faults.len() as u64;
         self.inject_death(hand.marker);
+        Ok(self.part.settle(self.context.folder, hand.payload.content)?)
+    }
+
+    /// Puts a message into quarantine that framing found can't be judged, as it was queued.
+    fn set_aside<'a>(
+        &mut self,
+        source: &Source<'a>,
+        found: &Found<'a>,
+        mut hand: InHand<'a>,
+        reason: &[u8],
+        memory: &mut Memory<'a>,
+    ) -> Result<(), EngineError> {
+        let (facts, order) = (HeaderFacts::default(), self.context.recipients);
+        let read = envelope::read(source, found, &facts, order, &mut memory.recipients);
+        if let Some(envelope) = read {
+            hand.envelope = envelope;
+        }
+        hand.set_key(source, &mut self.scratch.key);
+        let known = Known::Verbatim(found.head);
+        record::append_quarantine(&mut self.part, known, hand.origin, &hand.payload, reason);
+        let subject = hand.subject(hand.envelope.attempts, self.context);
+        self.tell(|out| json::set_aside(out, &subject, Stream::Quarantine.name(), reason));
+        self.counts.messages += 1;
+        self.counts.content_bytes += hand.payload.len;
+        self.counts.quarantined += 1;
         Ok(self.part.settle(self.context.folder, hand.payload.content)?)
     }
 
@@ -410,12 +454,20 @@ fn origin<'a>(source: &Source<'a>, found: &Found<'a>) -> Origin<'a> {
     Origin { name, offset: found.offset, length: found.length }
 }
 
+/// The path of the post office that a mailbag is in: its name without folder and file.
+fn office_of(bag: &[u8]) -> &str {
+    let mut parts = bag.rsplitn(3, |byte| *byte == b'/');
+    let path = parts.nth(2).unwrap_or_default();
+    std::str::from_utf8(path).unwrap_or_default()
+}
+
 impl<'r> Walk<'r> {
     fn walk<'a>(&mut self, source: Source<'a>, mut frames: Frames<'a>) -> Result<(), EngineError>
     where
         'r: 'a,
     {
         let mut memory = std::mem::take(&mut self.memory).recycle();
+        memory.office = self.offices.and_then(|offices| offices.get(office_of(source.name)));
         while let Some(framed) = frames.next() {
             match framed {
                 Framed::Message(found) => {

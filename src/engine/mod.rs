@@ -20,6 +20,7 @@ use crate::directory::Directory;
 use crate::event::json;
 use crate::limits;
 use crate::queue::envelope::RecipientOrder;
+use crate::queue::postoffice::list::BagList;
 use crate::queue::{Queue, QueueError};
 use crate::spool::folder::{RunFolder, SUMMARY};
 use crate::spool::part::Written;
@@ -28,7 +29,7 @@ use crate::spool::{Counts, SpoolError, Sync};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use crossbeam_deque::Injector;
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,11 +94,24 @@ struct Context<'r> {
     plan: &'r Plan,
     queues: &'r [Queue],
     judge: Judge<'r>,
+    /// By queue: what its post offices know.
+    offices: Vec<Offices>,
     /// The run's time as events have it.
     time: Vec<u8>,
     hostname: &'r str,
     recipients: RecipientOrder,
     stop: &'r AtomicBool,
+}
+
+/// The directories of a queue's post offices, by their paths in it.
+type Offices = HashMap<String, Directory, ahash::RandomState>;
+
+fn offices(queues: &[Queue]) -> Vec<Offices> {
+    let of = |queue: &Queue| {
+        let tables = queue.bag_list().map(BagList::offices).unwrap_or_default();
+        tables.iter().map(|tables| (tables.path.clone(), Directory::of_office(tables))).collect()
+    };
+    queues.iter().map(of).collect()
 }
 
 /// A part that is to be done.
@@ -156,6 +170,7 @@ pub fn run(
         plan,
         queues: &run.queues,
         judge: Judge { directory, policy: plan.options.policy, now: plan.options.clock() },
+        offices: offices(&run.queues),
         time: plan.options.now.clone().into_bytes(),
         hostname: &plan.options.hostname,
         recipients: plan.options.recipients,

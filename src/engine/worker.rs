@@ -71,6 +71,7 @@ fn part(
     walk.part.begin(task.part);
     walk.counts = Counts::default();
     walk.tries = task.tries;
+    walk.know_offices(task.part);
     let written = read(context, task, walk, buffers);
     match written {
         Ok(written) => Ok(Finished { written, counts: walk.counts }),

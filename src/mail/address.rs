@@ -4,6 +4,7 @@
 //! by RFC 6531), within the limits of 4.5.3.1. Not here: whether it exists (`directory`), and any
 //! rewriting: local-parts are opaque.
 
+use super::msmail;
 use crate::limits;
 use memchr::{memchr, memrchr};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -52,7 +53,8 @@ impl<'a> Mailbox<'a> {
     /// round it are not.
     ///
     /// # Errors
-    /// Says in what way it isn't one; the limits of RFC 5321, 4.5.3.1 count.
+    /// Says in what way it isn't one; the limits of RFC 5321, 4.5.3.1 count, and in
+    /// [`msmail::ZONE`] wider ones.
     pub fn parse(path: &'a [u8]) -> Result<Self, AddressError> {
         let bare = strip_source_route(path);
         if bare.is_empty() {
@@ -61,7 +63,7 @@ impl<'a> Mailbox<'a> {
         if bare.eq_ignore_ascii_case(b"postmaster") {
             return Ok(Self { local_part: bare, domain: b"" });
         }
-        if bare.len() > limits::PATH_BYTES_MAX + 64 {
+        if bare.len() > limits::MSMAIL_PATH_BYTES_MAX {
             return Err(AddressError::TooLong);
         }
         let at = split_at_sign(bare)?;
@@ -75,9 +77,14 @@ impl<'a> Mailbox<'a> {
         if !is_domain(domain) {
             return Err(AddressError::Domain);
         }
-        let too_long = local_part.len() > limits::LOCAL_PART_BYTES_MAX
+        let (local_part_max, path_max) = if msmail::in_zone(domain) {
+            (limits::MSMAIL_LOCAL_PART_BYTES_MAX, limits::MSMAIL_PATH_BYTES_MAX)
+        } else {
+            (limits::LOCAL_PART_BYTES_MAX, limits::PATH_BYTES_MAX)
+        };
+        let too_long = local_part.len() > local_part_max
             || domain.len() > limits::DOMAIN_BYTES_MAX
-            || bare.len() + 2 > limits::PATH_BYTES_MAX;
+            || bare.len() + 2 > path_max;
         if too_long { Err(AddressError::TooLong) } else { Ok(Self { local_part, domain }) }
     }
 }

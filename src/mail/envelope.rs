@@ -200,6 +200,20 @@ pub struct Envelope<'a> {
     pub ret: Option<Ret>,
     /// BODY and SMTPUTF8, as in docs/segment.md.
     pub body: u8,
+    /// More hops of the envelope than these are a loop, where the message brings a limit of its
+    /// own.
+    pub hop_limit: Option<u32>,
+    /// Files that the message was read from, as docs/segment.md has them (tag 18).
+    pub originals: SmallVec<[&'a [u8]; 3]>,
+}
+
+/// What is wrong with a message as a whole, though it can be read: known before it is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It has been in this post office before.
+    CircularRoute,
+    /// A file that is attached to it is missing.
+    MissingAttachment,
 }
 
 impl<'a> Envelope<'a> {
@@ -217,6 +231,8 @@ impl<'a> Envelope<'a> {
             envid: None,
             ret: None,
             body: 0,
+            hop_limit: None,
+            originals: SmallVec::new(),
         }
     }
 }

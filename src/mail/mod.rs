@@ -10,4 +10,5 @@ pub mod content;
 pub mod date;
 pub mod envelope;
 pub mod header;
+pub mod msmail;
 pub mod status;

@@ -40,6 +40,10 @@ impl EnhancedStatus {
     pub const MAILBOX_DISABLED: Self = Self::new(5, 2, 1);
     /// 5.2.2: mailbox full, for longer than the queue waits.
     pub const MAILBOX_FULL: Self = Self::new(5, 2, 2);
+    /// 5.2.4: the list can't be expanded.
+    pub const LIST_EXPANSION: Self = Self::new(5, 2, 4);
+    /// 5.3.0: the mail system has lost a part of the message.
+    pub const SYSTEM_FAILURE: Self = Self::new(5, 3, 0);
     /// 5.4.6: routing loop.
     pub const LOOP: Self = Self::new(5, 4, 6);
     /// 5.6.0: the message itself can't be delivered.
@@ -79,6 +83,8 @@ impl EnhancedStatus {
             (5, 1, 6) => "the mailbox has moved",
             (5, 2, 1) => "the mailbox takes no mail",
             (5, 2, 2) => "the mailbox is full, and was for too long",
+            (5, 2, 4) => "the list of the group's members is gone",
+            (5, 3, 0) => "a file that is attached to the message is missing",
             (5, 4, 6) => "the message goes round in a loop",
             (5, 6, 0) => "the message has no recipient",
             _ => "delivery failed",

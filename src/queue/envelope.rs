@@ -110,7 +110,7 @@ pub fn read<'a>(
     recipients: &mut Vec<Recipient<'a>>,
 ) -> Option<Envelope<'a>> {
     let queue_id = queue_id(source, found);
-    if source.format == Format::Segment {
+    if source.format.has_envelope() {
         return segment::read::envelope(found.head, queue_id, recipients);
     }
     recipients.clear();

@@ -8,16 +8,21 @@
 
 pub mod bytes;
 pub mod envelope;
+pub mod ffapi;
 pub mod files;
 pub mod mbox;
+pub mod postoffice;
 mod read;
+pub mod rendered;
 pub mod segment;
 
 pub use read::{Buffers, Frames, Source, Visit};
 
 use crate::mail::content::Content;
+use crate::mail::envelope::Condition;
 use bytes::{FileBytes, Identity};
 use files::{FileList, FilesError, Folder};
+use postoffice::list::{BagList, bag_of_path};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
@@ -45,6 +50,17 @@ pub struct Found<'a> {
     pub head: &'a [u8],
     /// The content.
     pub content: Content<'a>,
+    /// Why it can't be judged, though it is known whose message it is: it goes to quarantine.
+    pub set_aside: Option<&'a [u8]>,
+    /// What is wrong with it as a whole.
+    pub condition: Option<Condition>,
+}
+
+impl<'a> Found<'a> {
+    /// A message that nothing is wrong with.
+    pub const fn new(offset: u64, length: u64, head: &'a [u8], content: Content<'a>) -> Self {
+        Self { offset, length, head, content, set_aside: None, condition: None }
+    }
 }
 
 /// A range of a queue file that isn't a message.
@@ -73,6 +89,10 @@ pub enum DamageKind {
     Reference,
     /// The record is longer than its file.
     TornTail,
+    /// The record of a mailbag names no message.
+    Slot,
+    /// A message that is set aside: only its reason says why.
+    SetAside,
 }
 
 impl DamageKind {
@@ -85,6 +105,8 @@ impl DamageKind {
             Self::Content => "the content is damaged",
             Self::Reference => "the content that it refers to is gone, or has changed",
             Self::TornTail => "the record is torn off",
+            Self::Slot => "the record names no message file",
+            Self::SetAside => "the message can't be read (show it, or run the queue, to see why)",
         }
     }
 }
@@ -107,6 +129,10 @@ pub enum Format {
     Maildir,
     /// A folder of files, one message each; or one such file.
     Eml,
+    /// MS Mail post offices, or one mailbag of one: docs/postoffice.md.
+    PostOffice,
+    /// FFAPI text, a folder of files or one: docs/ffapi.md.
+    Ffapi,
 }
 
 impl Format {
@@ -121,7 +147,15 @@ impl Format {
             Self::MboxCl2 => "mboxcl2",
             Self::Maildir => "maildir",
             Self::Eml => "eml",
+            Self::PostOffice => "postoffice",
+            Self::Ffapi => "ffapi",
         }
+    }
+
+    /// Its messages come with an envelope, which framing gives as a segment has it; else one is
+    /// made from the content.
+    pub const fn has_envelope(self) -> bool {
+        matches!(self, Self::Segment | Self::PostOffice | Self::Ffapi)
     }
 
     /// The kind of mbox that it is, if it is one.
@@ -131,7 +165,7 @@ impl Format {
             Self::MboxO => Some(mbox::Kind::O),
             Self::MboxCl => Some(mbox::Kind::Cl),
             Self::MboxCl2 => Some(mbox::Kind::Cl2),
-            Self::Segment | Self::Maildir | Self::Eml => None,
+            Self::Segment | Self::Maildir | Self::Eml | Self::PostOffice | Self::Ffapi => None,
         }
     }
 
@@ -167,6 +201,8 @@ enum Files {
     Big(Vec<QueueFile>),
     /// Many, with one message each.
     Folder(FileList),
+    /// Mailbags of post offices.
+    Bags(BagList),
 }
 
 /// A queue, opened: its files are known, none of them is held open.
@@ -183,7 +219,7 @@ pub struct Queue {
 pub enum Span {
     /// A byte range of a big file: `[file, start, end]`.
     Bytes(u32, u64, u64),
-    /// A run of small files: `[first, end]`.
+    /// A run of small files, or of slots of mailbags: `[first, end]`.
     Files(u64, u64),
 }
 
@@ -216,11 +252,17 @@ impl Queue {
             if path.join("plan.json").exists() && path.join("commits").exists() {
                 return Err(QueueError::IsRun { path: path.to_owned() });
             }
+            if postoffice::office::Office::is_one(path) {
+                return Ok(Format::PostOffice);
+            }
             if path.join("new").is_dir() || path.join("cur").is_dir() {
                 return Ok(Format::Maildir);
             }
             let segments = segment_names(path).map_err(failed)?;
             return Ok(if segments.is_empty() { Format::Eml } else { Format::Segment });
+        }
+        if bag_of_path(path).is_some() {
+            return Ok(Format::PostOffice);
         }
         let sample = sample(path).map_err(failed)?;
         let start = sample.trim_ascii_start();
@@ -228,6 +270,8 @@ impl Queue {
             Ok(Format::Segment)
         } else if start.is_empty() || start.starts_with(b"From ") {
             Ok(Format::of_mbox(mbox::detect(&sample)))
+        } else if ffapi::read::begins_message(&sample) {
+            Ok(Format::Ffapi)
         } else if crate::mail::header::fields(&sample).next().is_some() {
             Ok(Format::Eml)
         } else {
@@ -246,6 +290,13 @@ impl Queue {
         let files = match format {
             Format::Maildir => Files::Folder(FileList::take(path, Folder::Maildir)?),
             Format::Eml if is_folder => Files::Folder(FileList::take(path, Folder::Eml)?),
+            Format::PostOffice if is_folder => Files::Bags(BagList::take(path, None)?),
+            Format::PostOffice => {
+                let no_bag = || FilesError::NoPostOffice { path: path.to_owned() };
+                let (root, bag) = bag_of_path(path).ok_or_else(no_bag)?;
+                Files::Bags(BagList::take(&root, Some(&bag))?)
+            }
+            Format::Ffapi => Files::Folder(files::ffapi::take(path)?),
             Format::Segment if is_folder => {
                 let mut files = Vec::new();
                 for name in segment_names(path).map_err(failed)? {
@@ -294,6 +345,7 @@ impl Queue {
         list: Option<&[u8]>,
     ) -> Result<Self, QueueError> {
         let files = match list {
+            Some(list) if format == Format::PostOffice => Files::Bags(BagList::read_from(list)?),
             Some(list) => Files::Folder(FileList::read_from(list)?),
             None => Files::Big(files),
         };
@@ -319,8 +371,33 @@ impl Queue {
     pub const fn file_list(&self) -> Option<&FileList> {
         match &self.files {
             Files::Folder(list) => Some(list),
-            Files::Big(_) => None,
+            Files::Big(_) | Files::Bags(_) => None,
         }
+    }
+
+    /// Its mailbags, if it is made of such.
+    pub const fn bag_list(&self) -> Option<&BagList> {
+        match &self.files {
+            Files::Bags(list) => Some(list),
+            Files::Big(_) | Files::Folder(_) => None,
+        }
+    }
+
+    /// Its list of small files or of slots, as it goes into a plan, and how many they are.
+    pub fn list(&self) -> Option<(Vec<u8>, u64)> {
+        let mut bytes = Vec::new();
+        let len = match &self.files {
+            Files::Big(_) => return None,
+            Files::Folder(list) => {
+                list.write_to(&mut bytes);
+                list.len()
+            }
+            Files::Bags(list) => {
+                list.write_to(&mut bytes);
+                list.len()
+            }
+        };
+        Some((bytes, len))
     }
 
     /// All its bytes.
@@ -328,6 +405,7 @@ impl Queue {
         match &self.files {
             Files::Big(files) => files.iter().map(|file| file.identity.size).sum(),
             Files::Folder(list) => list.total_bytes(),
+            Files::Bags(list) => list.total_bytes(),
         }
     }
 
@@ -336,11 +414,12 @@ impl Queue {
     /// # Errors
     /// A file can't be read: an mbox whose messages are found by Content-Length has to be walked.
     pub fn cut(&self, part_bytes: u64) -> Result<Vec<Span>, QueueError> {
+        let spans = |runs: Vec<std::ops::Range<u64>>| {
+            Ok(runs.into_iter().map(|run| Span::Files(run.start, run.end)).collect())
+        };
         let files = match &self.files {
-            Files::Folder(list) => {
-                let runs = list.cut(part_bytes);
-                return Ok(runs.into_iter().map(|run| Span::Files(run.start, run.end)).collect());
-            }
+            Files::Folder(list) => return spans(list.cut(part_bytes)),
+            Files::Bags(list) => return spans(list.cut(part_bytes)),
             Files::Big(files) => files,
         };
         let mut spans = Vec::new();
@@ -411,7 +490,7 @@ impl Files {
     fn big(&self) -> &[QueueFile] {
         match self {
             Self::Big(files) => files,
-            Self::Folder(_) => &[],
+            Self::Folder(_) | Self::Bags(_) => &[],
         }
     }
 }
@@ -433,6 +512,8 @@ fn split_spec(spec: &str) -> (Option<Named>, &str) {
         "mboxcl2" => Format::MboxCl2,
         "maildir" => Format::Maildir,
         "eml" => Format::Eml,
+        "postoffice" => Format::PostOffice,
+        "ffapi" => Format::Ffapi,
         _ => return (None, spec),
     };
     (Some(Named::Format(format)), path)
@@ -459,7 +540,7 @@ pub enum QueueError {
     Changed { path: PathBuf },
     #[error(
         "{}: cannot tell the format from the first bytes \
-         (name it: segment:, mbox:, maildir: or eml: before the path)",
+         (name it before the path: segment:, mbox:, maildir:, eml:, postoffice:, ffapi:)",
         path.display()
     )]
     UnknownFormat { path: PathBuf },

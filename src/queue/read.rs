@@ -6,8 +6,13 @@
 
 use super::bytes::{self, FileBytes, Identity};
 use super::files::{self, FileList};
+use super::postoffice::list::BagList;
+use super::postoffice::message::BagReader;
 use super::segment::reference::References;
-use super::{Files, Format, Found, Framed, Queue, QueueError, Span, file_path, mbox, segment};
+use super::{
+    Files, Format, Found, Framed, Queue, QueueError, Span, ffapi, file_path, mbox, postoffice,
+    segment,
+};
 use crate::limits;
 use crate::mail::content::Content;
 use std::ffi::OsStr;
@@ -51,6 +56,7 @@ pub enum Frames<'a> {
     Segment(segment::read::Records<'a>),
     Mbox(mbox::Mbox<'a>),
     Files(std::slice::Iter<'a, Found<'a>>),
+    Slots(std::slice::Iter<'a, Framed<'a>>),
 }
 
 impl<'a> Iterator for Frames<'a> {
@@ -61,6 +67,7 @@ impl<'a> Iterator for Frames<'a> {
             Self::Segment(records) => records.next(),
             Self::Mbox(mbox) => mbox.next(),
             Self::Files(founds) => founds.next().map(|found| Framed::Message(*found)),
+            Self::Slots(framed) => framed.next().copied(),
         }
     }
 }
@@ -70,7 +77,7 @@ impl Frames<'_> {
     pub const fn content_checksum(&self) -> Option<u32> {
         match self {
             Self::Segment(records) => records.content_checksum(),
-            Self::Mbox(_) | Self::Files(_) => None,
+            Self::Mbox(_) | Self::Files(_) | Self::Slots(_) => None,
         }
     }
 }
@@ -97,7 +104,11 @@ impl Queue {
             Span::Bytes(file, start, end) => {
                 self.read_range(file as usize, start..end, buffers, visitor)
             }
-            Span::Files(first, end) => self.read_files(first..end, buffers, visitor),
+            Span::Files(first, end) => match &self.files {
+                Files::Bags(list) => self.read_slots(list, first..end, buffers, visitor),
+                _ if self.format == Format::Ffapi => self.read_ffapi(first..end, buffers, visitor),
+                _ => self.read_files(first..end, buffers, visitor),
+            },
         }
     }
 
@@ -185,9 +196,92 @@ impl Queue {
         Ok(())
     }
 }
+impl Queue {
+    /// Gives the messages in a run of slots, bag by bag.
+    fn read_slots<V: Visit>(
+        &self,
+        list: &BagList,
+        slots: Range<u64>,
+        buffers: &mut Buffers,
+        visitor: &mut V,
+    ) -> Result<(), V::Error> {
+        let root = postoffice::root(&self.path);
+        for (bag, slots) in list.bags_of(slots) {
+            let path = root.join(&bag.name);
+            let failed = |source| QueueError::Read { path: path.clone(), source };
+            let (mbg, _) =
+                FileBytes::open(&path, std::mem::take(&mut buffers.file)).map_err(failed)?;
+            let source = Source {
+                format: self.format,
+                name: bag.name.as_bytes(),
+                tag: 0,
+                bytes: mbg.bytes(),
+            };
+            let mut reader = BagReader::open(&root, bag).map_err(failed)?;
+            for batch in slots.chunks(limits::BATCH_MESSAGES) {
+                let arena = &mut buffers.arena;
+                if arena.capacity() > limits::BUFFER_KEPT_BYTES_MAX {
+                    *arena = Vec::new();
+                }
+                arena.clear();
+                let pieces = reader.read(mbg.bytes(), batch, arena).map_err(failed)?;
+                let pieces = pieces.ok_or_else(|| QueueError::Changed { path: path.clone() })?;
+                let framed: Vec<Framed<'_>> =
+                    pieces.iter().map(|piece| piece.framed(arena)).collect();
+                visitor.batch(source, Frames::Slots(framed.iter()))?;
+            }
+            buffers.file = mbg.into_buffer();
+        }
+        Ok(())
+    }
+}
+
+impl Queue {
+    /// Gives the messages of FFAPI files, file by file.
+    fn read_ffapi<V: Visit>(
+        &self,
+        files: Range<u64>,
+        buffers: &mut Buffers,
+        visitor: &mut V,
+    ) -> Result<(), V::Error> {
+        let Files::Folder(list) = &self.files else { return Ok(()) };
+        let root = files::ffapi::root(&self.path);
+        let open = |entry: &files::Entry<'_>, buffer| {
+            let path = root.join(OsStr::from_bytes(entry.name));
+            let (bytes, identity) = FileBytes::open(&path, buffer)
+                .map_err(|source| QueueError::Read { path: path.clone(), source })?;
+            unchanged(&path, entry, identity)?;
+            Ok(bytes)
+        };
+        for index in files {
+            let Some(entry) = list.get(index) else { break };
+            if files::ffapi::is_physical(entry.name) {
+                continue;
+            }
+            let bytes = open(&entry, std::mem::take(&mut buffers.file))?;
+            let arena = &mut buffers.arena;
+            arena.clear();
+            if arena.capacity() > limits::BUFFER_KEPT_BYTES_MAX {
+                *arena = Vec::new();
+            }
+            let pieces = ffapi::frame::file(entry.name, bytes.bytes(), arena, |name| {
+                let beside = files::ffapi::physical(list, entry.name, name);
+                beside.map(|entry| open(&entry, Vec::new())).transpose()
+            })?;
+            let founds: Vec<Found<'_>> =
+                pieces.iter().map(|piece| piece.found(bytes.bytes(), arena)).collect();
+            let (format, name) = (self.format, entry.name);
+            let source = Source { format, name, tag: 0, bytes: bytes.bytes() };
+            visitor.batch(source, Frames::Files(founds.iter()))?;
+            buffers.file = bytes.into_buffer();
+        }
+        Ok(())
+    }
+}
+
 /// A message that is a file.
 fn whole<'a>(name: &'a [u8], bytes: &'a [u8]) -> Found<'a> {
-    Found { offset: 0, length: bytes.len() as u64, head: name, content: Content::plain(bytes) }
+    Found::new(0, bytes.len() as u64, name, Content::plain(bytes))
 }
 
 /// Some files of a folder, in memory: small ones one after the other in an arena, a big one mapped.

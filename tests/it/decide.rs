@@ -96,6 +96,8 @@ impl Message {
             recipients: &self.recipients,
             header_hops: self.header_hops,
             is_report: self.is_report,
+            condition: None,
+            office: None,
         };
         let mut verdict = Verdict::default();
         let judge = Judge { directory: &directory, policy, now };
@@ -705,7 +707,14 @@ proptest! {
         envelope.next_attempt = next.map(Time);
         let judge = Judge { directory: &directory, policy: Policy::default(), now: Time(now) };
         let mut verdict = Verdict::default();
-        let case = Case { envelope: &envelope, recipients: &recipients, header_hops, is_report };
+        let case = Case {
+            envelope: &envelope,
+            recipients: &recipients,
+            header_hops,
+            is_report,
+            condition: None,
+            office: None,
+        };
         judge.decide(case, &mut verdict);
 
         let ordinals: Vec<_> = verdict.dispositions.iter().map(|d| d.ordinal).collect();

@@ -53,6 +53,8 @@ impl<F: FnMut(&Seen<'_, '_>)> Visit for Visitor<F> {
                 recipients: &recipients,
                 header_hops: facts.hops,
                 is_report: facts.is_report,
+                condition: None,
+                office: None,
             });
             (self.look)(&Seen::Message(found, case));
         }
@@ -89,6 +91,8 @@ impl<F: FnMut(&Judged<'_, '_>)> Visit for Judging<'_, F> {
                 recipients: &recipients,
                 header_hops: facts.hops,
                 is_report: facts.is_report,
+                condition: None,
+                office: None,
             };
             let judge =
                 Judge { directory: self.directory, policy: Policy::default(), now: self.now };

@@ -16,7 +16,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("limits", &[]),
     ("mail", &["limits"]),
     ("queue", &["limits", "mail"]),
-    ("directory", &["limits", "mail"]),
+    ("directory", &["limits", "mail", "queue"]),
     ("decide", &["limits", "mail", "directory"]),
     ("ndr", &["limits", "mail", "directory", "decide"]),
     ("event", &["limits", "mail", "directory", "decide"]),

@@ -23,6 +23,12 @@ pub(crate) fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     })
 }
 
+/// Ends a command that was called in a way that can't be meant.
+pub(crate) fn usage(text: &str) -> ExitCode {
+    tell(text);
+    ExitCode::from(2)
+}
+
 /// Says something on standard error.
 pub(crate) fn tell(text: &str) {
     // There is nobody to tell where that fails.

@@ -3,6 +3,7 @@
 //! Here: the options, the signals, progress and the summary. Not here: any of the work. The clock
 //! of the machine and its name are asked here, once; everything behind takes them as values.
 
+use crate::drain;
 use crate::events::{live_target, log_size};
 use crate::options::{Recipients, size};
 use crate::output;
@@ -10,14 +11,15 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use inqueue::decide::{Policy, Remote};
+use inqueue::deliver::drain::Drained;
 use inqueue::deliver::{EventTarget, Follow, Logged};
 use inqueue::directory::Directory;
 use inqueue::engine::{self, Progress, Request, Run, Settings, Stop, Summary};
 use inqueue::limits;
 use inqueue::mail::address::Mailbox;
 use inqueue::mail::date::Time;
-use inqueue::queue::Queue;
 use inqueue::queue::files::FileList;
+use inqueue::queue::{Format, Queue};
 use inqueue::spool::{Counts, Sync};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
@@ -28,13 +30,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// Processes queues; run it again after a crash, and it goes on.
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
-    /// Queues: a path, or FORMAT:PATH with segment, mbox (mboxrd, mboxo, mboxcl, mboxcl2), maildir
-    /// or eml
+    /// Queues: a path, or FORMAT:PATH with segment, mbox (mboxrd, mboxo, mboxcl, mboxcl2), maildir,
+    /// eml or postoffice
     #[arg(required = true, value_name = "QUEUE")]
     queues: Vec<String>,
-    /// File of known addresses (docs/directory.md)
+    /// File of known addresses (docs/directory.md); not needed for post offices, which know their
+    /// own
     #[arg(long, value_name = "FILE")]
-    directory: PathBuf,
+    directory: Option<PathBuf>,
     /// Folder of the run: made if it isn't there; where it holds this run, the run goes on
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
@@ -73,6 +76,10 @@ pub(crate) struct RunArgs {
     /// Bytes of one file of a Windows event log, as 1M, 64M: then the next is begun
     #[arg(long, value_name = "BYTES", value_parser = log_size, default_value_t = limits::LOG_BYTES)]
     log_size: u64,
+    /// Takes what is committed out of the queue, and delivers it into its mailbags (post offices
+    /// alone)
+    #[arg(long)]
+    drain: bool,
     /// Says nothing but errors
     #[arg(long, short)]
     quiet: bool,
@@ -132,7 +139,15 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         signal_hook::flag::register_conditional_shutdown(signal, 1, stop.flag())?;
         signal_hook::flag::register(signal, stop.flag())?;
     }
-    let queues = args.queues.iter().map(|spec| Queue::open(spec)).collect::<Result<Vec<_>, _>>()?;
+    let open = || args.queues.iter().map(|spec| Queue::open(spec)).collect::<Result<Vec<_>, _>>();
+    let mut queues = open()?;
+    // Given back when all is done.
+    let mut _locks = Vec::new();
+    if args.drain {
+        _locks = drain::lock(&queues, &args.out, clock()?)?;
+        // What came in before the lock was taken belongs to it.
+        queues = open()?;
+    }
     for queue in queues.iter().filter(|_| !args.quiet) {
         let passed_over = queue.file_list().map_or(0, FileList::passed_over);
         if passed_over > 0 {
@@ -141,18 +156,23 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             output::tell(&format!("{path}: {passed_over} {what}"));
         }
     }
-    let directory = Directory::load(&args.directory)?;
+    let directory = match &args.directory {
+        Some(path) => Directory::load(path)?,
+        None if queues.iter().all(|queue| queue.format() == Format::PostOffice) => {
+            Directory::default()
+        }
+        None => {
+            return Ok(output::usage("--directory is needed: the queue doesn't say who exists"));
+        }
+    };
     let mut run = Run::begin(&args.out, request(args, queues)?, &directory)?;
     let bar = bar(args, &run);
-    let settings = Settings {
-        workers: args.workers.map(usize::from),
-        sync: match args.sync {
-            SyncArg::Commit => Sync::Commit,
-            SyncArg::End => Sync::End,
-            SyncArg::Never => Sync::Never,
-        },
-        stop: &stop,
+    let sync = match args.sync {
+        SyncArg::Commit => Sync::Commit,
+        SyncArg::End => Sync::End,
+        SyncArg::Never => Sync::Never,
     };
+    let settings = Settings { workers: args.workers.map(usize::from), sync, stop: &stop };
     let mut log = args.log.as_ref().map(|target| Follow::begin(&args.out, target, args.log_size));
     let mut done = 0;
     let mut before = None;
@@ -166,23 +186,36 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     })?;
     let log = log.map(|log| log.finish(summary.finished));
     bar.finish_and_clear();
+    let is_drained = args.drain && summary.finished;
+    let drained = is_drained.then(|| drain::drain(&args.out, sync)).transpose()?;
     let seconds = started.elapsed().as_secs_f64();
+    let drained_counts = drained.as_ref().map(|(drained, _)| drained);
     if args.json {
-        print_json(args, &run, &summary, log.as_ref())?;
+        print_json(args, &run, &summary, log.as_ref(), drained_counts)?;
     } else if !args.quiet {
         print_table(&args.out, &run, &summary, (done, seconds))?;
+        if let Some(drained) = drained_counts {
+            writeln!(io::stdout().lock(), "{}", drain::table(drained))?;
+        }
     }
     if let Some(Logged { missing, error: Some(error), .. }) = &log {
         output::tell(&format!("events not logged: {missing}: {error}"));
     }
-    end(args, &summary)
+    match drained {
+        Some((_, false)) => Ok(ExitCode::from(1)),
+        _ => end(args, &summary),
+    }
+}
+
+fn clock() -> anyhow::Result<Time> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks for the time")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    Ok(Time::from_s(i64::try_from(now.as_secs())?))
 }
 
 fn request(args: &RunArgs, queues: Vec<Queue>) -> anyhow::Result<Request> {
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks for the time")]
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let clock = Time::from_s(i64::try_from(now.as_secs())?);
+    let clock = clock()?;
     let own = hostname(&own).unwrap_or_else(|_| "localhost".to_owned());
     Ok(Request {
         now: args.now,
@@ -236,6 +269,7 @@ fn print_json(
     run: &Run,
     summary: &Summary,
     log: Option<&Logged>,
+    drained: Option<&Drained>,
 ) -> anyhow::Result<()> {
     let log = log.map(|log| {
         let error = log.error.as_ref().map(ToString::to_string);
@@ -250,6 +284,7 @@ fn print_json(
         "workers_lost": summary.workers_lost,
         "counts": summary.counts,
         "log": log,
+        "drained": drained,
         "errors": summary.errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
     writeln!(io::stdout().lock(), "{object}")?;

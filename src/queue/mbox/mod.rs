@@ -185,12 +185,12 @@ impl<'a> Iterator for Mbox<'a> {
         self.at = extent.end;
         let file = self.walk.file;
         let content = file.get(extent.head_end..extent.content_end)?;
-        Some(Framed::Message(Found {
-            offset: start as u64,
-            length: (extent.end - start) as u64,
-            head: header::strip_line_end(file.get(start..extent.head_end)?),
-            content: Content::quoted_known(content, extent.is_quoted),
-        }))
+        Some(Framed::Message(Found::new(
+            start as u64,
+            (extent.end - start) as u64,
+            header::strip_line_end(file.get(start..extent.head_end)?),
+            Content::quoted_known(content, extent.is_quoted),
+        )))
     }
 }
 

@@ -43,6 +43,8 @@ pub mod tag {
     pub const RECIPIENT: u16 = 15;
     pub const REPORT_OF: u16 = 16;
     pub const REPORTED: u16 = 17;
+    pub const ORIGINAL: u16 = 18;
+    pub const HOP_LIMIT: u16 = 19;
 }
 
 /// Tags of a recipient's fields.
@@ -59,6 +61,14 @@ pub mod recipient_tag {
     pub const DISPOSITION: u16 = 9;
     pub const ORDINAL: u16 = 10;
     pub const DIAGNOSTIC: u16 = 11;
+}
+
+/// What an original is (its first byte).
+#[expect(missing_docs, reason = "each is specified in docs/segment.md, \"Envelope\"")]
+pub mod original {
+    pub const RECORD: u8 = 1;
+    pub const P1: u8 = 2;
+    pub const MAI: u8 = 3;
 }
 
 /// A recipient's outcome (tag 5 of its fields), in words; none for a number that isn't one.

@@ -203,7 +203,7 @@ impl<'a> Records<'a> {
             self.checksum = Some(head.content_checksum);
             Content::plain(content)
         };
-        Some(Framed::Message(Found { offset, length, head: envelope, content }))
+        Some(Framed::Message(Found::new(offset, length, envelope, content)))
     }
 
     /// Whether the record here is a reference that is to be left to the next stretch.
@@ -322,6 +322,9 @@ pub fn envelope<'a>(
             tag::ENVID => envelope.envid = Some(value),
             tag::RET => envelope.ret = Some(if byte(value)? == 1 { Ret::Full } else { Ret::Hdrs }),
             tag::BODY => envelope.body = byte(value)?,
+            tag::HOP_LIMIT => envelope.hop_limit = Some(u32::from_le_bytes(value.try_into().ok()?)),
+            tag::ORIGINAL if value.is_empty() => return None,
+            tag::ORIGINAL => envelope.originals.push(value),
             tag::RECIPIENT if recipients.len() < limits::RECIPIENTS_MAX => {
                 recipients.push(recipient(value)?);
             }

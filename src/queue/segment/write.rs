@@ -186,6 +186,12 @@ impl Fields<'_> {
         if envelope.body != 0 {
             self.bytes(tag::BODY, &[envelope.body]);
         }
+        if let Some(limit) = envelope.hop_limit {
+            self.u32(tag::HOP_LIMIT, limit);
+        }
+        for original in &envelope.originals {
+            self.bytes(tag::ORIGINAL, original);
+        }
     }
 
     /// The reverse-path, where it is known.

@@ -1,0 +1,406 @@
+//! A slot of a mailbag as a message: its record, P1, MAI and ATT files become an envelope as a
+//! segment has it, and a content of RFC 5322 (docs/postoffice.md, *A slot as a message*).
+//!
+//! Not here: which slots are live (`list`), and what becomes of the message. Invariants: the same
+//! files give the same bytes; what isn't whole is said, never made up; no file is read past its
+//! bound.
+
+use super::bag::{self, HexName, RECORD_BYTES, Record};
+use super::list::{Bag, Slot};
+use super::mai::Mai;
+use super::office::{self, Folder, Office};
+use super::p1::{P1, P1Recipient};
+use super::tables;
+use crate::limits;
+use crate::mail::content::Content;
+use crate::mail::date::Time;
+use crate::mail::envelope::Condition;
+use crate::mail::msmail::{self, Address};
+use crate::mail::status::original_text;
+use crate::queue::rendered::{self, Attachment};
+use crate::queue::segment::write::Fields;
+use crate::queue::segment::{original, recipient_tag, tag};
+use crate::queue::{Damage, DamageKind, Found, Framed};
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+/// The hop limit of a message that brings none (Q147471).
+const HOP_LIMIT: u16 = 10;
+/// The priority of a message that has none.
+const PRIORITY: u8 = 3;
+/// Useful life in seconds, of urgent and of other mail (Q173203).
+const LIFE_URGENT_S: i64 = 2 * 3600;
+const LIFE_S: i64 = 24 * 3600;
+
+/// Reads the messages of one mailbag.
+#[derive(Debug)]
+pub struct BagReader {
+    office: Office,
+    /// The bag's path in the queue, without folder and extension: what queue ids begin with.
+    prefix: String,
+    bag: String,
+    own_name: Vec<u8>,
+    /// Mail comes in by it: each message has a P1.
+    is_inbound: bool,
+    /// Whose bag it is.
+    owner: Option<Vec<u8>>,
+    p1: Vec<u8>,
+    mai: Vec<u8>,
+    /// Attachments of one message, one behind the other.
+    att: Vec<u8>,
+    path: Vec<u8>,
+}
+
+/// A slot, read: ranges of the arena.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    offset: u64,
+    length: u64,
+    kind: PieceKind,
+}
+
+#[derive(Clone, Debug)]
+enum PieceKind {
+    Damage(DamageKind),
+    Message {
+        head: Range<usize>,
+        content: Range<usize>,
+        set_aside: Option<Range<usize>>,
+        condition: Option<Condition>,
+    },
+}
+
+impl Piece {
+    /// The slot's message, or damage.
+    pub fn framed<'a>(&self, arena: &'a [u8]) -> Framed<'a> {
+        let (offset, length) = (self.offset, self.length);
+        let at = |range: &Range<usize>| arena.get(range.clone()).unwrap_or_default();
+        match &self.kind {
+            PieceKind::Damage(kind) => Framed::Damage(Damage { offset, length, kind: *kind }),
+            PieceKind::Message { head, content, set_aside, condition } => {
+                let found = Found::new(offset, length, at(head), Content::plain(at(content)));
+                let set_aside = set_aside.as_ref().map(at);
+                Framed::Message(Found { set_aside, condition: *condition, ..found })
+            }
+        }
+    }
+}
+
+impl BagReader {
+    /// A reader of a bag of the post offices under `root`.
+    ///
+    /// # Errors
+    /// A file of the post office can't be read.
+    pub fn open(root: &Path, bag: &Bag) -> io::Result<Self> {
+        let office = Office::at(&root.join(&bag.office));
+        let name = bag.bag();
+        let is_inbound = matches!(name.as_str(), "INQUEUE" | "INQUEUE3");
+        let owner = if is_inbound { None } else { tables::owner(&office, &name)? };
+        let separator = if bag.office.is_empty() { "" } else { "/" };
+        Ok(Self {
+            own_name: tables::own_name(&office)?,
+            prefix: format!("{}{separator}{name}", bag.office),
+            bag: name,
+            office,
+            is_inbound,
+            owner,
+            p1: Vec::new(),
+            mai: Vec::new(),
+            att: Vec::new(),
+            path: Vec::new(),
+        })
+    }
+
+    /// Reads slots into the arena; none where a record isn't what it was when the list was taken.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn read(
+        &mut self,
+        mbg: &[u8],
+        slots: &[Slot],
+        arena: &mut Vec<u8>,
+    ) -> io::Result<Option<Vec<Piece>>> {
+        let (records, rest) = bag::records(mbg);
+        let mut pieces = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let index = slot.slot as usize;
+            let offset = index as u64 * RECORD_BYTES as u64;
+            let (bytes, record): (&[u8], _) = match records.get(index) {
+                Some(record) => (record, Some(Record::new(record))),
+                None if index == records.len() => (rest, None),
+                None => return Ok(None),
+            };
+            if crc32c::crc32c(bytes) != slot.checksum {
+                return Ok(None);
+            }
+            let kind = match record.map(|record| (record, record.mai())) {
+                Some((record, Some(mai))) => self.message(slot.slot, record, mai, arena)?,
+                Some((_, None)) => PieceKind::Damage(DamageKind::Slot),
+                None => PieceKind::Damage(DamageKind::TornTail),
+            };
+            pieces.push(Piece { offset, length: bytes.len() as u64, kind });
+        }
+        Ok(Some(pieces))
+    }
+
+    fn message(
+        &mut self,
+        slot: u32,
+        record: Record<'_>,
+        name: HexName,
+        arena: &mut Vec<u8>,
+    ) -> io::Result<PieceKind> {
+        let (mut p1_bytes, mut mai_bytes) =
+            (std::mem::take(&mut self.p1), std::mem::take(&mut self.mai));
+        let p1_found = self.file(Folder::P1, name, limits::P1_BYTES_MAX, &mut p1_bytes)?;
+        let mai_found = self.file(Folder::Mai, name, limits::MAI_BYTES_MAX, &mut mai_bytes)?;
+        let p1 = P1::read(&p1_bytes);
+        let mai = Mai::read(&mai_bytes);
+        let number = match () {
+            () if self.is_inbound && p1_found == office::Found::Missing => Some(21),
+            () if p1_found != office::Found::Missing && p1.is_err() => Some(24),
+            () if mai_found == office::Found::Missing => Some(16),
+            () if mai.is_err() => Some(23),
+            () => None,
+        };
+        let reason_at = arena.len();
+        if let Some(number) = number {
+            arena.extend_from_slice(format!("[{number:03}] {}", original_text(number)).as_bytes());
+        }
+        let set_aside = number.map(|_| reason_at..arena.len());
+        let slot = InSlot { slot, record, name, p1: p1.ok(), mai: mai.ok() };
+        let head_at = arena.len();
+        self.head(&slot, (&p1_bytes, &mai_bytes), arena);
+        let head = head_at..arena.len();
+        let has_all = match &slot.mai {
+            Some(mai) => self.content(mai, name, arena)?,
+            None => true,
+        };
+        let content = head.end..arena.len();
+        let condition = if slot.is_circular(&self.own_name) {
+            Some(Condition::CircularRoute)
+        } else {
+            (!has_all).then_some(Condition::MissingAttachment)
+        };
+        drop(slot);
+        (self.p1, self.mai) = (p1_bytes, mai_bytes);
+        Ok(PieceKind::Message { head, content, set_aside, condition })
+    }
+
+    fn file(
+        &self,
+        folder: Folder,
+        name: HexName,
+        bytes_max: u64,
+        out: &mut Vec<u8>,
+    ) -> io::Result<office::Found> {
+        out.clear();
+        self.office.read(folder, &office::file_name(folder, name), bytes_max, out)
+    }
+
+    /// Appends the envelope.
+    fn head(&mut self, slot: &InSlot<'_>, (p1, mai): (&[u8], &[u8]), arena: &mut Vec<u8>) {
+        let mut path = std::mem::take(&mut self.path);
+        let mut out = Fields::new(arena);
+        let time = |time: Time| time.0.to_le_bytes();
+        let name = String::from_utf8_lossy(&slot.name);
+        let id = format!("{}/{}-{name}", self.prefix, slot.slot);
+        let id = crate::mail::envelope::QueueId::Given(id.as_bytes());
+        out.text(tag::QUEUE_ID, |out| id.write(out));
+        let arrival = slot.p1().and_then(|p1| p1.arrival).or_else(|| slot.record.date());
+        if let Some(arrival) = arrival {
+            out.bytes(tag::ARRIVAL, &time(arrival));
+        }
+        if let Some(sender) = slot.sender() {
+            path.clear();
+            reverse_path(sender, &mut path);
+            out.bytes(tag::REVERSE_PATH, &path);
+        }
+        let priority = slot.mai.as_ref().and_then(|mai| mai.priority).unwrap_or(PRIORITY);
+        if priority != PRIORITY {
+            out.bytes(tag::PRIORITY, &[priority]);
+        }
+        let life = if priority == 1 { LIFE_URGENT_S } else { LIFE_S };
+        let own_expiry = arrival.map(|arrival| arrival.plus_s(life));
+        if let Some(expiry) = slot.p1().and_then(|p1| p1.expiry).or(own_expiry) {
+            out.bytes(tag::EXPIRY, &time(expiry));
+        }
+        if let Some(p1) = slot.p1() {
+            p1_fields(p1, &mut out);
+        }
+        let limit = slot.mai.as_ref().and_then(|mai| mai.hop_limit).unwrap_or(HOP_LIMIT);
+        out.u32(tag::HOP_LIMIT, u32::from(limit));
+        for (kind, bytes) in
+            [(original::RECORD, &slot.record.bytes()[..]), (original::P1, p1), (original::MAI, mai)]
+        {
+            if !bytes.is_empty() {
+                out.text(tag::ORIGINAL, |out| {
+                    out.push(kind);
+                    out.extend_from_slice(bytes);
+                });
+            }
+        }
+        self.recipients(slot, &mut path, &mut out);
+        self.path = path;
+    }
+
+    /// Appends the recipients: those of P1 that count in this bag; without P1 the bag's owner, or
+    /// whom the MAI names.
+    fn recipients(&self, slot: &InSlot<'_>, path: &mut Vec<u8>, out: &mut Fields<'_>) {
+        let mut push = |recipient: &P1Recipient<'_>| {
+            path.clear();
+            msmail::to_path(recipient.address, path);
+            out.nested(tag::RECIPIENT, |out| {
+                out.bytes(recipient_tag::FORWARD_PATH, path);
+                if let Some(notify) = recipient.notify {
+                    out.bytes(recipient_tag::NOTIFY, &[notify]);
+                }
+                if let Some(orcpt) = recipient.orcpt {
+                    out.bytes(recipient_tag::ORCPT, orcpt);
+                }
+                if recipient.done {
+                    out.bytes(recipient_tag::STATE, &[1]);
+                }
+            });
+        };
+        let is_here = |recipient: &&P1Recipient<'_>| match recipient.bag {
+            None => self.is_inbound,
+            Some(bag) => bag.eq_ignore_ascii_case(self.bag.as_bytes()),
+        };
+        let all = slot.p1().map(|p1| p1.recipients.as_slice()).unwrap_or_default();
+        let mut count = 0;
+        for recipient in all.iter().filter(is_here) {
+            push(recipient);
+            count += 1;
+        }
+        if count > 0 || self.is_inbound {
+            return;
+        }
+        let named = slot.mai.iter().flat_map(|mai| mai.to.iter().chain(&mai.cc)).copied();
+        let owner = self.owner.as_deref();
+        for address in owner.into_iter().chain(named.filter(|_| owner.is_none())) {
+            push(&P1Recipient { address, ..P1Recipient::default() });
+        }
+    }
+
+    /// Appends the content. False where the file of an attachment is missing.
+    fn content(&mut self, mai: &Mai<'_>, name: HexName, arena: &mut Vec<u8>) -> io::Result<bool> {
+        let mut att = std::mem::take(&mut self.att);
+        att.clear();
+        let mut ranges = Vec::with_capacity(mai.attachments.len());
+        let mut has_all = true;
+        for attachment in &mai.attachments {
+            let start = att.len();
+            let found = match bag::hex_name(attachment.att) {
+                Some(file) => {
+                    let file = office::file_name(Folder::Att, file);
+                    self.office.read(Folder::Att, &file, limits::ATT_BYTES_MAX, &mut att)?
+                }
+                None => office::Found::Missing,
+            };
+            has_all &= found == office::Found::Whole;
+            ranges.push(start..att.len());
+        }
+        if mai.is_message {
+            mai.text.iter().for_each(|text| arena.extend_from_slice(text));
+        } else {
+            let attachments: Vec<Attachment<'_>> = mai
+                .attachments
+                .iter()
+                .zip(&ranges)
+                .map(|(attachment, range)| Attachment {
+                    name: attachment.name,
+                    bytes: att.get(range.clone()).unwrap_or_default(),
+                })
+                .collect();
+            render(mai, name, &attachments, arena);
+        }
+        self.att = att;
+        Ok(has_all)
+    }
+}
+
+/// A slot with what could be read of its files.
+struct InSlot<'f> {
+    slot: u32,
+    record: Record<'f>,
+    name: HexName,
+    p1: Option<P1<'f>>,
+    mai: Option<Mai<'f>>,
+}
+
+impl<'f> InSlot<'f> {
+    const fn p1(&self) -> Option<&P1<'f>> {
+        self.p1.as_ref()
+    }
+
+    /// The sender's address, where it is known; no bytes: the null reverse-path.
+    fn sender(&self) -> Option<&'f [u8]> {
+        match &self.p1 {
+            Some(p1) => p1.from,
+            None => self.mai.as_ref().and_then(|mai| mai.from),
+        }
+    }
+
+    /// It has been here before: all of a name counts, not nine of its ten bytes (Q128627).
+    fn is_circular(&self, own_name: &[u8]) -> bool {
+        let hops = self.p1.iter().flat_map(|p1| &p1.hops);
+        hops.into_iter().any(|hop| hop.eq_ignore_ascii_case(own_name))
+    }
+}
+
+/// Appends the reverse-path of a sender's address: reports come from POSTMASTER, and aren't
+/// answered.
+fn reverse_path(sender: &[u8], out: &mut Vec<u8>) {
+    let is_report = Address::parse(sender)
+        .is_some_and(|address| address.mailbox.eq_ignore_ascii_case(b"POSTMASTER"));
+    if !is_report {
+        msmail::to_path(sender, out);
+    }
+}
+
+/// Appends what stands in P1 beside arrival, expiry, sender and recipients.
+fn p1_fields(p1: &P1<'_>, out: &mut Fields<'_>) {
+    if p1.attempts != 0 {
+        out.u32(tag::ATTEMPTS, p1.attempts);
+    }
+    if let Some(at) = p1.next_attempt {
+        out.bytes(tag::NEXT_ATTEMPT, &at.0.to_le_bytes());
+    }
+    for hop in &p1.hops {
+        out.bytes(tag::HOP, hop);
+    }
+    if let Some(envid) = p1.envid {
+        out.bytes(tag::ENVID, envid);
+    }
+    if let Some(ret) = p1.ret {
+        out.bytes(tag::RET, &[if ret == 1 { 1 } else { 2 }]);
+    }
+}
+
+/// Appends a native message as one of RFC 5322.
+fn render(mai: &Mai<'_>, name: HexName, attachments: &[Attachment<'_>], out: &mut Vec<u8>) {
+    let joined;
+    let text: &[u8] = match mai.text.as_slice() {
+        [] => b"",
+        [one] => one,
+        many => {
+            joined = many.concat();
+            &joined
+        }
+    };
+    let message = rendered::Message {
+        from: mai.from,
+        to: &mai.to,
+        cc: &mai.cc,
+        date: mai.posted,
+        subject: mai.subject,
+        priority: mai.priority.unwrap_or(PRIORITY),
+        text,
+        attachments,
+        boundary_name: &name,
+    };
+    rendered::append(&message, out);
+}
