@@ -6,6 +6,7 @@
 //! that looks into a message; commands use the library's public API alone.
 
 mod audit;
+mod check;
 mod convert;
 mod events;
 mod inspect;
@@ -37,6 +38,7 @@ struct Cli {
 enum Command {
     Run(run::RunArgs),
     Audit(audit::AuditArgs),
+    Check(check::CheckArgs),
     Inspect(inspect::InspectArgs),
     Show(show::ShowArgs),
     Convert(convert::ConvertArgs),
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Run(args) => run::run(args),
         Command::Audit(args) => audit::run(args),
+        Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Show(args) => show::run(args),
         Command::Convert(args) => convert::run(args),
