@@ -27,4 +27,5 @@ pub mod limits;
 pub mod mail;
 pub mod ndr;
 pub mod queue;
+pub mod salvage;
 pub mod spool;

@@ -33,13 +33,7 @@ pub(super) fn check(queue: &Queue, clock: &Clock) -> Result<Report, QueueError> 
     Ok(report)
 }
 
-fn part_of(
-    queue: &Queue,
-    part: &Span,
-    buffers: &mut Buffers,
-    clock: &Clock,
-    report: &mut Report,
-) {
+fn part_of(queue: &Queue, part: &Span, buffers: &mut Buffers, clock: &Clock, report: &mut Report) {
     let mut visitor = Visitor { clock, report: Report::default() };
     match (queue.read(part, buffers, &mut visitor), part) {
         (Ok(()), _) => report.merge(visitor.report),

@@ -25,8 +25,7 @@ pub fn is_held(path: &Path, clock: &Clock) -> bool {
         return false;
     }
     let changed = file.metadata().and_then(|found| found.modified());
-    let since_epoch =
-        changed.ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let since_epoch = changed.ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     let changed_s = since_epoch.and_then(|since| i64::try_from(since.as_secs()).ok());
     changed_s.is_none_or(|s| Time::from_s(s).plus_s(limits::LOCK_STALE_S) > clock.now)
 }

@@ -187,7 +187,8 @@ impl Checker<'_> {
                 Err(why) => self.find_in(Kind::MaiDamaged, mai.file, *why),
                 Ok(_) if references == 0 => self.find_in(Kind::MaiOrphan, mai.file, ""),
                 Ok(good) if usize::from(good.counter) != references => {
-                    let what = format!("{} says the counter, {references} point here", good.counter);
+                    let what =
+                        format!("{} says the counter, {references} point here", good.counter);
                     let path = self.name(mai.file);
                     self.find_at(Kind::Counter, &path, Some((11, 2)), what);
                 }
@@ -265,7 +266,8 @@ pub fn next_letter(survey: &Survey) -> u32 {
     end_of(names.copied())
 }
 
-fn end_of(names: impl Iterator<Item = HexName>) -> u32 {
+/// The first number above hex names; what isn't below [`NAMES_END`] doesn't count.
+pub fn end_of(names: impl Iterator<Item = HexName>) -> u32 {
     let number = |name: HexName| {
         let text = std::str::from_utf8(&name).ok()?;
         u32::from_str_radix(text, 16).ok().filter(|number| *number < NAMES_END - 1)

@@ -67,7 +67,8 @@ impl Writer {
     }
 }
 
-pub(super) fn fill(fields: &mut write::Fields<'_>, item: &Item<'_, '_>) {
+/// Writes the envelope of a message as a segment has it.
+pub(crate) fn fill(fields: &mut write::Fields<'_>, item: &Item<'_, '_>) {
     if item.format == Format::Segment {
         fields.verbatim(item.found.head);
         return;

@@ -15,6 +15,7 @@ mod message;
 mod options;
 mod output;
 mod run;
+mod salvage;
 mod show;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +40,7 @@ enum Command {
     Run(run::RunArgs),
     Audit(audit::AuditArgs),
     Check(check::CheckArgs),
+    Salvage(salvage::SalvageArgs),
     Inspect(inspect::InspectArgs),
     Show(show::ShowArgs),
     Convert(convert::ConvertArgs),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Check(args) => check::run(args),
+        Command::Salvage(args) => salvage::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Show(args) => show::run(args),
         Command::Convert(args) => convert::run(args),
