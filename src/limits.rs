@@ -122,6 +122,19 @@ pub const DAMAGE_TOLD_MAX: usize = 10_000;
 
 /// Errors of a directory file that are told before giving up.
 pub const DIRECTORY_ERRORS_TOLD_MAX: usize = 10;
+/// Findings of a check that are kept to tell of; all of them are counted.
+pub const CHECK_FINDINGS_KEPT_MAX: usize = 100_000;
+/// Levels of folders within a post office that are looked through: more is a circle of links.
+pub const OFFICE_LEVELS_MAX: usize = 16;
+/// Seconds after which a lock file of another system is stale (Q237695: P1 files of two days).
+pub const LOCK_STALE_S: i64 = 2 * 86_400;
+/// Bytes of a lock file that are read.
+pub const LOCK_BYTES_MAX: u64 = 4096;
+/// Post offices that are salvaged at once: bounds what is held of them before it is written down.
+pub const SALVAGE_BATCH_OFFICES: usize = 16;
+/// Longest configuration file of a post office that is mended in memory.
+pub const CONFIGURATION_BYTES_MAX: u64 = 64 << 20;
+
 /// Findings of an audit that are told one by one; all are counted.
 pub const FINDINGS_TOLD_MAX: usize = 20;
 

@@ -15,7 +15,7 @@ pub mod drain;
 mod events;
 mod folder;
 mod mbox;
-mod segment;
+pub(crate) mod segment;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -106,13 +106,13 @@ pub fn convert(
 }
 
 /// A message as a writer takes it.
-struct Item<'c, 'a> {
-    format: Format,
-    found: &'c Found<'a>,
-    envelope: &'c Envelope<'a>,
-    recipients: &'c [Recipient<'a>],
+pub(crate) struct Item<'c, 'a> {
+    pub(crate) format: Format,
+    pub(crate) found: &'c Found<'a>,
+    pub(crate) envelope: &'c Envelope<'a>,
+    pub(crate) recipients: &'c [Recipient<'a>],
     /// CRC32C of the content, where it is known.
-    checksum: Option<u32>,
+    pub(crate) checksum: Option<u32>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "one lives at a time, on the stack")]

@@ -1,13 +1,13 @@
 //! `inqueue run`: processes queues into a folder of streams, or goes on where a run was left.
 //!
 //! Here: the options, the signals, progress and the summary. Not here: any of the work. The clock
-//! of the machine and its name are asked here, once; everything behind takes them as values.
+//! of the machine and its name are asked once (`options`); everything behind takes them as values.
 
 use crate::drain;
 use crate::events::{live_target, log_size};
-use crate::options::{Recipients, size};
+use crate::options::{self, Recipients, size, time};
 use crate::output;
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use inqueue::decide::{Policy, Remote};
@@ -25,7 +25,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// Processes queues; run it again after a crash, and it goes on.
 #[derive(Args, Debug)]
@@ -106,11 +106,6 @@ enum RemoteArg {
     Fail,
 }
 
-fn time(text: &str) -> Result<Time, String> {
-    Time::parse_rfc3339(text.as_bytes())
-        .ok_or_else(|| "not a time of RFC 3339, as 2026-01-02T03:04:05Z".to_owned())
-}
-
 fn hostname(text: &str) -> Result<String, String> {
     let path = format!("postmaster@{text}");
     match Mailbox::parse(path.as_bytes()) {
@@ -144,7 +139,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     // Given back when all is done.
     let mut _locks = Vec::new();
     if args.drain {
-        _locks = drain::lock(&queues, &args.out, clock()?)?;
+        _locks = drain::lock(&queues, &args.out, options::now(None)?)?;
         // What came in before the lock was taken belongs to it.
         queues = open()?;
     }
@@ -207,16 +202,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn clock() -> anyhow::Result<Time> {
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks for the time")]
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
-    Ok(Time::from_s(i64::try_from(now.as_secs())?))
-}
-
 fn request(args: &RunArgs, queues: Vec<Queue>) -> anyhow::Result<Request> {
-    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let clock = clock()?;
-    let own = hostname(&own).unwrap_or_else(|_| "localhost".to_owned());
+    let clock = options::now(None)?;
+    let own = hostname(&options::host()).unwrap_or_else(|_| "localhost".to_owned());
     Ok(Request {
         now: args.now,
         hostname: args.hostname.clone(),

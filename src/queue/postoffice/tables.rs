@@ -230,6 +230,11 @@ pub fn own_name(office: &Office) -> io::Result<Vec<u8>> {
     Ok([&network[..], b"/", &post_office].concat())
 }
 
+/// The serial number in a MASTER.GLB.
+pub fn serial(file: &[u8]) -> Vec<u8> {
+    master(file).2
+}
+
 fn master(file: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
     let field = |at: usize| name(file, at).unwrap_or_default().to_vec();
     (field(0), field(11), field(22))
