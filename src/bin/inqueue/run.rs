@@ -148,13 +148,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         // What came in before the lock was taken belongs to it.
         queues = open()?;
     }
-    for queue in queues.iter().filter(|_| !args.quiet) {
-        let passed_over = queue.file_list().map_or(0, FileList::passed_over);
-        if passed_over > 0 {
-            let path = queue.path().display();
-            let what = "entries were passed over: they are neither files nor folders";
-            output::tell(&format!("{path}: {passed_over} {what}"));
-        }
+    if !args.quiet {
+        tell_passed_over(&queues);
     }
     let directory = match &args.directory {
         Some(path) => Directory::load(path)?,
@@ -204,6 +199,17 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     match drained {
         Some((_, false)) => Ok(ExitCode::from(1)),
         _ => end(args, &summary),
+    }
+}
+
+fn tell_passed_over(queues: &[Queue]) {
+    for queue in queues {
+        let passed_over = queue.file_list().map_or(0, FileList::passed_over);
+        if passed_over > 0 {
+            let path = queue.path().display();
+            let what = "entries were passed over: they are neither files nor folders";
+            output::tell(&format!("{path}: {passed_over} {what}"));
+        }
     }
 }
 
