@@ -8,6 +8,10 @@
 //! A *disposition* is our decision about a recipient, not the Disposition field of RFC 8098; in a
 //! report it becomes an Action.
 
+mod schedule;
+
+pub use schedule::{Schedule, schedule};
+
 use crate::directory::{Directory, Standing};
 use crate::limits;
 use crate::mail::address::Mailbox;
@@ -43,12 +47,6 @@ impl Default for Policy {
         Self { remote: Remote::Relay, hops_max: limits::HOPS_MAX, lifetime_s: 5 * 86_400 }
     }
 }
-
-/// First wait before a deferred message is tried again; doubled each time (RFC 5321, 4.5.4.1: at
-/// least 30 minutes).
-const BACKOFF_FIRST_S: i64 = 30 * 60;
-/// Longest wait.
-const BACKOFF_MAX_S: i64 = 8 * 3600;
 
 /// What becomes of a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -478,37 +476,6 @@ impl<'a> Disposition<'a> {
 fn no_recipients<'a>() -> Disposition<'a> {
     let nobody = Disposition { ordinal: None, ..Disposition::new(0, b"") };
     nobody.with(Outcome::DeadLetter(NoReport::NoRecipients), EnhancedStatus::BAD_MESSAGE, 24)
-}
-
-/// When a message is tried, by its envelope alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
-    /// It is tried now.
-    pub is_due: bool,
-    /// Attempts made before.
-    pub attempts: u32,
-    /// When it is tried again, if it isn't through by then.
-    pub next_attempt: Time,
-    /// When trying ends.
-    pub expiry: Time,
-}
-
-/// The schedule of a message.
-pub fn schedule(envelope: &Envelope<'_>, policy: Policy, now: Time) -> Schedule {
-    let arrival = envelope.arrival.unwrap_or(now);
-    let expiry = envelope.expiry.unwrap_or_else(|| arrival.plus_s(policy.lifetime_s));
-    let attempts = envelope.attempts;
-    let not_before = envelope.next_attempt.filter(|at| *at > now);
-    let next_attempt =
-        not_before.unwrap_or_else(|| next_attempt(now, attempts.saturating_add(1), expiry));
-    Schedule { is_due: not_before.is_none(), attempts, next_attempt, expiry }
-}
-
-/// When a message is tried again that was tried `attempts` times.
-fn next_attempt(now: Time, attempts: u32, expiry: Time) -> Time {
-    let doublings = attempts.saturating_sub(1).min(10);
-    let wait_s = (BACKOFF_FIRST_S << doublings).min(BACKOFF_MAX_S);
-    now.plus_s(wait_s).min(expiry.max(now))
 }
 
 impl<'a> Verdict<'a> {

@@ -128,12 +128,7 @@ fn lifetime(text: &str) -> Result<i64, String> {
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let stop = Stop::default();
-    for signal in [SIGINT, SIGTERM] {
-        // A second signal ends at once: what is committed is safe all the same.
-        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.flag())?;
-        signal_hook::flag::register(signal, stop.flag())?;
-    }
+    let stop = listen()?;
     let open = || args.queues.iter().map(|spec| Queue::open(spec)).collect::<Result<Vec<_>, _>>();
     let mut queues = open()?;
     // Given back when all is done.
@@ -143,19 +138,12 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         // What came in before the lock was taken belongs to it.
         queues = open()?;
     }
-    for queue in queues.iter().filter(|_| !args.quiet) {
-        let passed_over = queue.file_list().map_or(0, FileList::passed_over);
-        if passed_over > 0 {
-            let path = queue.path().display();
-            let what = "entries were passed over: they are neither files nor folders";
-            output::tell(&format!("{path}: {passed_over} {what}"));
-        }
+    if !args.quiet {
+        tell_passed_over(&queues);
     }
     let directory = match &args.directory {
         Some(path) => Directory::load(path)?,
-        None if queues.iter().all(|queue| queue.format() == Format::PostOffice) => {
-            Directory::default()
-        }
+        None if knows_itself(&queues) => Directory::default(),
         None => {
             return Ok(output::usage("--directory is needed: the queue doesn't say who exists"));
         }
@@ -199,6 +187,33 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     match drained {
         Some((_, false)) => Ok(ExitCode::from(1)),
         _ => end(args, &summary),
+    }
+}
+
+/// A post office is its own directory.
+fn knows_itself(queues: &[Queue]) -> bool {
+    queues.iter().all(|queue| queue.format() == Format::PostOffice)
+}
+
+/// A request to stop, which signals set.
+fn listen() -> anyhow::Result<Stop> {
+    let stop = Stop::default();
+    for signal in [SIGINT, SIGTERM] {
+        // A second signal ends at once: what is committed is safe all the same.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.flag())?;
+        signal_hook::flag::register(signal, stop.flag())?;
+    }
+    Ok(stop)
+}
+
+fn tell_passed_over(queues: &[Queue]) {
+    for queue in queues {
+        let passed_over = queue.file_list().map_or(0, FileList::passed_over);
+        if passed_over > 0 {
+            let path = queue.path().display();
+            let what = "entries were passed over: they are neither files nor folders";
+            output::tell(&format!("{path}: {passed_over} {what}"));
+        }
     }
 }
 
