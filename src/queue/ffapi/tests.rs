@@ -190,6 +190,9 @@ fn each_published_error_sets_its_message_aside_as_it_is() {
     check("\nTO:JDOE\n", "142-1-2 Bad Address");
     check("TO:CSI:net/po\n", "142-1-1 Bad Address");
     check("TO:X-PATH:%4\n", "142-1-1 Bad Address");
+    check(&format!("TO:X400:{}\n", "x".repeat(4092)), "142-1-1 Bad Address");
+    let long = one(&lines(&format!("TO:X400:{}\nTEXT:0\n", "x".repeat(4091)), LineEnd::Cr));
+    assert_eq!((long.set_aside, long.to.len()), (None, 1));
     check("TO:PCM:net/po/x\n", "151-1-1 Unknown service PCM");
     check("VERSION:3.00\nhello\n", "144-1-2 Unable to partition line hello");
     check("TO:n/p/m\n\nFROM:n/p/x\n", "144-1-2 Unable to partition line ");
