@@ -61,6 +61,10 @@ pub const KEY_BYTES_MAX: u64 = 1 << 20;
 /// Longest file of a group's members that is read: published is 2000.
 pub const MEM_BYTES_MAX: u64 = 1 << 20;
 
+/// Slots of post offices that are drained together: what is held of them in memory, and how many
+/// share a sync.
+pub const DRAIN_SLOTS: usize = 16_384;
+
 /// Small files that are read at once, before they are judged.
 pub const BATCH_MESSAGES: usize = 256;
 /// A stream's buffer is written when it holds this much: big enough for full write speed, small

@@ -77,6 +77,8 @@ impl Block {
                 Format::Segment => self.record(world, &plan, rng),
                 Format::Mbox => self.mbox(world, &plan, rng),
                 Format::Maildir | Format::Eml => self.file(world, &plan, rng, folder)?,
+                // Post offices are made whole: see `postoffice`.
+                Format::PostOffice => {}
             }
         }
         self.report.bytes += wide(self.out.len());
@@ -231,7 +233,7 @@ fn line(out: &mut Vec<u8>, world: &World, plan: &Plan, length: usize, checksum: 
 }
 
 /// What an injected fault changes: true when the whole message is quarantined.
-fn injected(dispositions: &mut Vec<Disposition<'_>>, fault: Option<&str>) -> bool {
+pub(crate) fn injected(dispositions: &mut Vec<Disposition<'_>>, fault: Option<&str>) -> bool {
     match fault {
         Some("parse" | "decide" | "render") => {
             dispositions.clear();

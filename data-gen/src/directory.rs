@@ -10,6 +10,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::bytes::{narrow, num};
+use crate::postoffice::{Office, address};
 use crate::rng::Rng;
 
 /// Local domains with mailboxes.
@@ -53,6 +54,8 @@ pub(crate) enum Entry {
     Disabled,
     /// Its owner has gone.
     Moved,
+    /// A group whose members are lost.
+    Vanished,
     /// Mail goes to these instead.
     Alias(Vec<Vec<u8>>),
     /// Mail goes to these, and comes from the owner.
@@ -92,6 +95,8 @@ pub(crate) struct Directory {
     pub(crate) odd: Vec<Vec<u8>>,
     pub(crate) systems: Vec<Vec<u8>>,
     pub(crate) postmaster: Vec<u8>,
+    /// The post office, where the queue is one.
+    pub(crate) office: Option<Office>,
 }
 
 /// An address in lower case (ASCII letters), as the tables know it.
@@ -225,7 +230,8 @@ impl Directory {
         }
     }
 
-    fn line(&mut self, words: &[&[u8]]) {
+    /// Appends a line of the text.
+    pub(crate) fn line(&mut self, words: &[&[u8]]) {
         for (at, word) in words.iter().enumerate() {
             if at > 0 {
                 self.text.push(if at == 1 { b' ' } else { b'\t' });
@@ -235,7 +241,8 @@ impl Directory {
         self.text.push(b'\n');
     }
 
-    fn add_plain(&mut self, address: &[u8], entry: Entry) {
+    /// A mailbox in the text and the tables.
+    pub(crate) fn add_plain(&mut self, address: &[u8], entry: Entry) {
         let (list, word) = match entry {
             Entry::Full => (&mut self.full, Some("full")),
             Entry::Disabled => (&mut self.disabled, Some("disabled")),
@@ -249,9 +256,15 @@ impl Directory {
         self.entries.insert(key(address), entry);
     }
 
-    fn add_moved(&mut self, address: Vec<u8>, rng: &mut Rng) {
+    /// A mailbox whose owner has gone.
+    pub(crate) fn add_moved(&mut self, address: Vec<u8>, rng: &mut Rng) {
         let new = if rng.chance(500) { remote(rng) } else { unknown(rng) };
-        self.line(&[&address, b"moved", &new]);
+        self.put_moved(address, &new);
+    }
+
+    /// The same, where it has gone being given.
+    pub(crate) fn put_moved(&mut self, address: Vec<u8>, new: &[u8]) {
+        self.line(&[&address, b"moved", new]);
         self.entries.insert(key(&address), Entry::Moved);
         self.moved.push(address);
     }
@@ -263,7 +276,8 @@ impl Directory {
         self.aliases.push(address);
     }
 
-    fn put_alias(&mut self, address: &[u8], targets: Vec<Vec<u8>>) {
+    /// An alias in the text and the tables, but for the lists to pick from.
+    pub(crate) fn put_alias(&mut self, address: &[u8], targets: Vec<Vec<u8>>) {
         let words: Vec<&[u8]> =
             [address, b"alias"].into_iter().chain(targets.iter().map(Vec::as_slice)).collect();
         self.line(&words);
@@ -276,6 +290,16 @@ impl Directory {
         let members: Vec<Vec<u8>> = (0..narrow(count)).map(|_| self.target(rng, count)).collect();
         let owner = (self.owned_lists.len() <= self.bare_lists.len())
             .then(|| rng.pick(&self.good).to_vec());
+        self.put_list(address, owner, members);
+    }
+
+    /// A list in the text and the tables.
+    pub(crate) fn put_list(
+        &mut self,
+        address: &[u8],
+        owner: Option<Vec<u8>>,
+        members: Vec<Vec<u8>>,
+    ) {
         let shown = owner.as_ref().map(|owner| [b"owner=", owner.as_slice()].concat());
         let words: Vec<&[u8]> = [address, b"list"]
             .into_iter()
@@ -315,7 +339,36 @@ impl Directory {
 
     /// The address is a system's. It is to be in lower case.
     pub(crate) fn is_system(&self, key: &[u8]) -> bool {
-        self.system_keys.contains(key)
+        self.system_keys.contains(key) || self.office.is_some() && address::is_system(key)
+    }
+
+    /// The address is another form of the null reverse-path. It is to be in lower case.
+    pub(crate) fn is_null(&self, key: &[u8]) -> bool {
+        self.office.is_some() && address::is_postmaster(key)
+    }
+
+    /// Mail to an address in a domain that isn't known goes nowhere.
+    pub(crate) fn refuses(&self, path: &[u8]) -> bool {
+        self.office.as_ref().is_some_and(|one| !one.smtp || address::is_internal(path))
+    }
+
+    /// Puts an address into the tables that stands in no text: a post office knows it.
+    pub(crate) fn know(&mut self, address: &[u8], entry: Entry) {
+        let list = match &entry {
+            Entry::Good => Some(&mut self.good),
+            Entry::Full => Some(&mut self.full),
+            Entry::List { .. } => Some(&mut self.bare_lists),
+            _ => None,
+        };
+        if let Some(list) = list {
+            list.push(address.to_vec());
+        }
+        self.entries.insert(key(address), entry);
+    }
+
+    /// Puts a domain into the tables that stands in no text.
+    pub(crate) fn know_domain(&mut self, name: &[u8], domain: Domain) {
+        self.domains.insert(key(name), domain);
     }
 }
 

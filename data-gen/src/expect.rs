@@ -63,6 +63,12 @@ pub(crate) struct Facts {
     pub(crate) hops: u64,
     /// The message is a report.
     pub(crate) report: bool,
+    /// How many hops of the envelope the message itself allows.
+    pub(crate) hop_limit: Option<u64>,
+    /// With this status each recipient fails, whoever it is.
+    pub(crate) trouble: Option<&'static str>,
+    /// How long the message lives where its envelope doesn't say.
+    pub(crate) lifetime: Option<i64>,
 }
 
 /// The dispositions of a message at `now`.
@@ -76,14 +82,19 @@ pub(crate) fn decide<'a>(
         directory,
         envelope,
         now,
-        expiry: envelope.expiry.unwrap_or(envelope.arrival + LIFETIME),
+        expiry: {
+            let lifetime = facts.lifetime.unwrap_or(LIFETIME);
+            envelope.expiry.unwrap_or(envelope.arrival + lifetime)
+        },
         answerable: !facts.report && may_be_answered(directory, &envelope.reverse),
         report: facts.report,
         served: HashSet::new(),
         out: Vec::with_capacity(envelope.recipients.len()),
     };
     let later = envelope.next_attempt.filter(|next| *next > now);
-    let looped = facts.hops + envelope.hops > HOP_LIMIT;
+    let looped = facts.hops + envelope.hops > HOP_LIMIT
+        || facts.hop_limit.is_some_and(|limit| envelope.hops > limit);
+    let trouble = if looped { Some("5.4.6") } else { facts.trouble };
     if envelope.recipients.is_empty() {
         judge.push(None, Cow::Borrowed(b""), Outcome::DeadLetter, "5.6.0", None);
     }
@@ -91,8 +102,8 @@ pub(crate) fn decide<'a>(
         let path = Cow::Borrowed(recipient.path.as_slice());
         if later.is_some() {
             judge.push(Some(ordinal), path, Outcome::Deferred, "4.0.0", later);
-        } else if looped {
-            judge.fail(ordinal, recipient, path, "5.4.6", None);
+        } else if let Some(status) = trouble {
+            judge.fail(ordinal, recipient, path, status, None);
         } else if recipient.valid {
             judge.look_up(ordinal, recipient, path, 0, None);
         } else {
@@ -106,6 +117,9 @@ pub(crate) fn decide<'a>(
 fn may_be_answered(directory: &Directory, reverse: &Reverse) -> bool {
     let Reverse::Path(path) = reverse else { return false };
     let key = key(path);
+    if directory.is_null(&key) {
+        return false;
+    }
     if directory.is_system(&key) {
         return !directory.postmaster.is_empty();
     }
@@ -187,6 +201,7 @@ impl<'a> Judge<'a> {
             (Some(Entry::Full), _) => self.fail(ordinal, recipient, address, "5.2.2", owner),
             (Some(Entry::Disabled), _) => self.fail(ordinal, recipient, address, "5.2.1", owner),
             (Some(Entry::Moved), _) => self.fail(ordinal, recipient, address, "5.1.6", owner),
+            (Some(Entry::Vanished), _) => self.fail(ordinal, recipient, address, "5.2.4", owner),
             (Some(Entry::Alias(_) | Entry::List { .. }), _) if level >= LEVELS => {
                 self.fail(ordinal, recipient, address, "5.4.6", owner);
             }
@@ -206,6 +221,9 @@ impl<'a> Judge<'a> {
             }
             (None, Some(Domain::Local(None))) => {
                 self.fail(ordinal, recipient, address, "5.1.1", owner);
+            }
+            (None, None) if directory.refuses(&address) => {
+                self.fail(ordinal, recipient, address, "5.1.2", owner);
             }
             (None, Some(Domain::Relayed) | None) => {
                 self.push(some, address, Outcome::Relayed, "2.0.0", None);

@@ -15,7 +15,7 @@ pub(crate) enum Carry {
     /// Every format.
     Any,
     /// Needs an envelope of its own.
-    Segment,
+    Envelope,
     /// Content without a last newline: not in mbox, which adds one.
     NotMbox,
 }
@@ -67,12 +67,12 @@ hazards! {
     Corrupt "corrupt-message" 4000 Any "damaged records (segment), unparsable dates (all)"
     HugeList "huge-recipient-list" 20 Any "1,000 to 100,000 recipients"
     FullMailbag "full-mailbag" 8000 Any "a full mailbox: deferred, after the lifetime failed"
-    ReportMistaken "report-mistaken-for-failure" 4000 Segment "NOTIFY=SUCCESS to good recipients"
-    ReportMissing "requested-report-missing" 4000 Segment
+    ReportMistaken "report-mistaken-for-failure" 4000 Envelope "NOTIFY=SUCCESS to good recipients"
+    ReportMissing "requested-report-missing" 4000 Envelope
         "NOTIFY decides whether a failure is reported"
     NdrLost "ndr-lost" 4000 Any "no way back to the sender: dead letter"
     DuplicateRecipient "duplicate-recipient" 5000 Any "the same mailbox twice or more: served once"
-    DuplicateDelivery "duplicate-delivery" 2000 Segment "recipients that are done already"
+    DuplicateDelivery "duplicate-delivery" 2000 Envelope "recipients that are done already"
     Receipts "receipts-thrown-away" 4000 Any "read receipts are delivered"
     SubjectTruncated "subject-truncated" 3000 Any "subjects of 255 to 10,000 bytes"
     TimestampWrong "timestamp-wrong" 3000 Any "dates in strange zones, far past and future"
@@ -98,7 +98,7 @@ hazards! {
     Disabled "disabled-mailbox" 2000 Any "a mailbox that takes no mail: failed 5.2.1"
     Moved "moved-mailbox" 2000 Any "a mailbox whose owner has gone: failed 5.1.6"
     Mixed "mixed-outcomes" 5000 Any "good, full, unknown and remote recipients of one message"
-    NotDue "not-due" 3000 Segment "next attempt after the clock: stays deferred"
+    NotDue "not-due" 3000 Envelope "next attempt after the clock: stays deferred"
     NoRecipients "no-recipients" 500 Any "nobody to send it to: dead letter 5.6.0"
     ListExpansion "list-expansion" 3000 Any "lists, aliases of aliases, catch-all"
     Postmaster "postmaster-without-domain" 500 Any "mail to postmaster, no domain given"
@@ -182,7 +182,7 @@ fn portion(share: f64) -> u64 {
 fn can_carry(carry: Carry, format: Format) -> bool {
     match carry {
         Carry::Any => true,
-        Carry::Segment => format == Format::Segment,
+        Carry::Envelope => format.has_envelope(),
         Carry::NotMbox => format != Format::Mbox,
     }
 }
@@ -198,7 +198,7 @@ pub fn list() -> String {
         let share = f64::from(row.share) / 10_000.0;
         let carry = match row.carry {
             Carry::Any => "any format",
-            Carry::Segment => "segment",
+            Carry::Envelope => "envelope",
             Carry::NotMbox => "not mbox",
         };
         format!("{:<30} {share:>6.3} %  {carry:<11} {}\n", row.name, row.about)
@@ -218,6 +218,11 @@ impl Shares {
     fn add(&mut self, hazard: Hazard, portion: u64) {
         let before = self.bounds.last().map_or(0, |(bound, _)| *bound);
         self.bounds.push((before + portion, hazard));
+    }
+
+    /// The hazard may come.
+    pub(crate) fn has(&self, hazard: Hazard) -> bool {
+        self.bounds.iter().any(|(_, one)| *one == hazard)
     }
 
     /// The hazard of message `index`, before rules about its neighbours.

@@ -18,6 +18,7 @@ mod manifest;
 mod mbox;
 mod options;
 mod plan;
+mod postoffice;
 mod rng;
 mod run;
 mod scenario;
@@ -50,6 +51,19 @@ pub enum GenError {
     /// The output folder holds a queue already.
     #[error("{} is there already: choose a folder without a queue", .0.display())]
     Occupied(PathBuf),
+    /// The messages don't fit into so many post offices.
+    #[error(
+        "{messages} messages don't fit into {offices} post offices: INQUEUE3 has 4096 slots, and \
+         there may be 1 to 99999 post offices; choose --post-offices {needed} or more"
+    )]
+    PostOffices {
+        /// Messages asked for.
+        messages: u64,
+        /// Post offices asked for.
+        offices: u64,
+        /// Post offices that would do.
+        needed: u64,
+    },
     /// The file system refused something.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -101,13 +115,19 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(options: &Options) -> Result<Self, GenError> {
         let shares = options.hazards.resolve(options.format)?;
+        postoffice::check(options)?;
         let named = matches!(&options.hazards, Mix::Named(list)
             if list.iter().any(|(hazard, _)| *hazard == Hazard::HugeList));
         let huge = |index: &u64| shares.draw(options.seed, *index) == Some(Hazard::HugeList);
         let first_huge = if named { (0..options.messages).find(huge) } else { None };
         Ok(Self {
             options: options.clone(),
-            directory: directory::Directory::new(options.seed, options.messages),
+            directory: if options.format == Format::PostOffice {
+                // Each post office has one of its own.
+                directory::Directory::default()
+            } else {
+                directory::Directory::new(options.seed, options.messages)
+            },
             texts: text::Texts::new(options.seed),
             shares,
             mark: rng::mix(options.seed ^ 0x4D41_524B),

@@ -42,6 +42,10 @@ struct Cli {
     /// Mean size of a message in bytes: scales the whole distribution.
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_SIZE_MEAN)]
     size_mean: u32,
+    /// Among how many post offices the messages are divided: at most 4096 in each. With 1, `queue`
+    /// is itself the post office.
+    #[arg(long, value_name = "N")]
+    post_offices: Option<u64>,
     /// Print the hazards and end.
     #[arg(long)]
     list_hazards: bool,
@@ -53,6 +57,8 @@ enum Kind {
     Mbox,
     Maildir,
     Eml,
+    #[value(name = "postoffice")]
+    PostOffice,
 }
 
 impl From<Kind> for Format {
@@ -62,6 +68,7 @@ impl From<Kind> for Format {
             Kind::Mbox => Self::Mbox,
             Kind::Maildir => Self::Maildir,
             Kind::Eml => Self::Eml,
+            Kind::PostOffice => Self::PostOffice,
         }
     }
 }
@@ -76,6 +83,10 @@ fn main() -> ExitCode {
         tell(&format!("--now: `{}` is not a time of RFC 3339", cli.now));
         return ExitCode::from(2);
     };
+    if cli.post_offices.is_some() && !matches!(cli.format, Kind::PostOffice) {
+        tell("--post-offices needs --format postoffice");
+        return ExitCode::from(2);
+    }
     match run(&cli, now) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -93,6 +104,7 @@ fn run(cli: &Cli, now: i64) -> Result<(), GenError> {
         hazards: Mix::parse(&cli.hazards)?,
         now,
         size_mean: cli.size_mean,
+        post_offices: cli.post_offices.unwrap_or(1),
     };
     let start = Instant::now();
     let report = generate(&options, cli.out.as_deref().unwrap_or_else(|| ".".as_ref()))?;

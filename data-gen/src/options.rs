@@ -18,6 +18,8 @@ pub enum Format {
     Maildir,
     /// A folder of `.eml` files, `queue/`.
     Eml,
+    /// MS Mail post offices, `queue/`: docs/postoffice.md.
+    PostOffice,
 }
 
 impl Format {
@@ -28,6 +30,7 @@ impl Format {
             Self::Mbox => "mbox",
             Self::Maildir => "maildir",
             Self::Eml => "eml",
+            Self::PostOffice => "postoffice",
         }
     }
 
@@ -36,13 +39,18 @@ impl Format {
         match self {
             Self::Segment => "queue.seg",
             Self::Mbox => "queue.mbox",
-            Self::Maildir | Self::Eml => "queue",
+            Self::Maildir | Self::Eml | Self::PostOffice => "queue",
         }
     }
 
     /// The queue is a folder, a file for each message.
     pub(crate) fn is_folder(self) -> bool {
         matches!(self, Self::Maildir | Self::Eml)
+    }
+
+    /// Messages have an envelope of their own, beside the content.
+    pub(crate) fn has_envelope(self) -> bool {
+        matches!(self, Self::Segment | Self::PostOffice)
     }
 }
 
@@ -64,6 +72,8 @@ pub struct Options {
     pub now: i64,
     /// Mean size of a message's content, in bytes: scales the whole distribution.
     pub size_mean: u32,
+    /// Among how many post offices the messages are divided (format `PostOffice` alone).
+    pub post_offices: u64,
 }
 
 impl Default for Options {
@@ -75,6 +85,7 @@ impl Default for Options {
             hazards: Mix::All,
             now: 1_767_323_045 * SECOND,
             size_mean: DEFAULT_SIZE_MEAN,
+            post_offices: 1,
         }
     }
 }

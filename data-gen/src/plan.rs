@@ -7,11 +7,12 @@
 //! Invariant: a plan depends on the options and the index alone.
 
 use crate::World;
-use crate::directory::{RELAYED, person, remote, unknown};
+use crate::directory::{Directory, RELAYED, person, remote, unknown};
 use crate::envelope::{DELAY, Envelope, FAILURE, Recipient, Reverse, SUCCESS};
 use crate::expect::Facts;
 use crate::hazards::Hazard;
 use crate::options::{DEFAULT_SIZE_MEAN, Format};
+use crate::postoffice::{Sheet, address};
 use crate::rng::Rng;
 use crate::text::Charset;
 use crate::time::{DAY, MINUTE, SECOND};
@@ -127,24 +128,49 @@ pub(crate) struct Plan {
     pub(crate) spec: Spec,
     pub(crate) damage: Option<Damage>,
     pub(crate) fault: Option<&'static str>,
+    /// What only a post office's message has.
+    pub(crate) sheet: Sheet,
 }
 
 impl Plan {
+    /// A plan of nothing but an envelope.
+    pub(crate) fn bare(envelope: Envelope) -> Self {
+        let spec = Spec {
+            crlf: true,
+            style: Style::OriginalTo,
+            return_path: true,
+            received: 0,
+            delivered_to: 0,
+            size: 0,
+            exact: None,
+            charset: Charset::Ascii,
+            raw: false,
+            body: Body::Text,
+            shape: Shape::Whole,
+            fields: Vec::new(),
+            subject: None,
+            date: None,
+        };
+        let sheet = Sheet::default();
+        Self { hazard: None, envelope, spec, damage: None, fault: None, sheet }
+    }
+
     /// What the content has to do with the outcomes, in `format`.
     pub(crate) fn facts(&self, format: Format) -> Facts {
         if self.spec.shape == Shape::Nothing {
             return Facts::default();
         }
-        let named = format != Format::Segment && self.spec.style == Style::DeliveredTo;
+        let named = !format.has_envelope() && self.spec.style == Style::DeliveredTo;
         Facts {
             hops: self.spec.received + self.spec.delivered_to + u64::from(named),
             report: matches!(self.spec.body, Body::Report(_) | Body::Receipt),
+            ..Facts::default()
         }
     }
 
     /// Takes away what a format without envelopes can't say.
     pub(crate) fn settle(&mut self, format: Format) {
-        if format == Format::Segment {
+        if format.has_envelope() {
             return;
         }
         let envelope = &mut self.envelope;
@@ -190,45 +216,61 @@ pub(crate) fn blank(index: u64) -> Envelope {
 #[derive(Debug)]
 pub(crate) struct Maker<'a> {
     pub(crate) world: &'a World,
+    pub(crate) directory: &'a Directory,
     pub(crate) rng: Rng,
     pub(crate) plan: Plan,
 }
 
 impl<'a> Maker<'a> {
     /// An ordinary message.
-    pub(crate) fn new(world: &'a World, index: u64) -> Self {
+    pub(crate) fn new(world: &'a World, directory: &'a Directory, index: u64) -> Self {
         let mut rng = Rng::new(world.options.seed, index);
         let spec = spec(world, &mut rng);
-        let plan = Plan { hazard: None, envelope: blank(index), spec, damage: None, fault: None };
-        let mut maker = Self { world, rng, plan };
+        let plan = Plan { spec, ..Plan::bare(blank(index)) };
+        let mut maker = Self { world, directory, rng, plan };
         maker.ordinary_envelope();
         maker
     }
 
-    /// The queue is a segment: everything of an envelope can be said.
-    pub(crate) fn is_segment(&self) -> bool {
-        self.world.options.format == Format::Segment
+    /// Everything of an envelope can be said.
+    pub(crate) fn has_envelope(&self) -> bool {
+        self.world.options.format.has_envelope()
     }
 
     /// A sender to whom a failure can be reported.
     pub(crate) fn sender(&mut self) -> Reverse {
-        if self.rng.chance(700) {
-            Reverse::Path(remote(&mut self.rng))
-        } else {
-            Reverse::Path(self.good())
-        }
+        if self.rng.chance(700) { Reverse::Path(self.remote()) } else { Reverse::Path(self.good()) }
     }
 
     /// A good mailbox.
     pub(crate) fn good(&mut self) -> Vec<u8> {
         if self.rng.chance(10) {
-            return self.rng.pick(&self.world.directory.odd).to_vec();
+            return self.rng.pick(&self.directory.odd).to_vec();
         }
-        self.rng.pick(&self.world.directory.good).to_vec()
+        self.rng.pick(&self.directory.good).to_vec()
+    }
+
+    /// An address that isn't local, and that the directory doesn't list.
+    pub(crate) fn remote(&mut self) -> Vec<u8> {
+        match &self.directory.office {
+            Some(office) => office.remote(&mut self.rng),
+            None => remote(&mut self.rng),
+        }
+    }
+
+    /// The same address with other letters big or small.
+    pub(crate) fn other_case(&mut self, path: &[u8]) -> Vec<u8> {
+        if self.directory.office.is_some() {
+            return address::other_case(path);
+        }
+        path.to_ascii_uppercase()
     }
 
     /// An address in a domain that the directory relays.
     pub(crate) fn relayed(&mut self) -> Vec<u8> {
+        if let Some(office) = &self.directory.office {
+            return office.neighbour(&mut self.rng);
+        }
         let mut out = Vec::with_capacity(40);
         let number = self.rng.below(10_000);
         person(&mut out, &mut self.rng, number);
@@ -239,7 +281,10 @@ impl<'a> Maker<'a> {
 
     /// A local address that nobody has.
     pub(crate) fn nobody(&mut self) -> Vec<u8> {
-        unknown(&mut self.rng)
+        match &self.directory.office {
+            Some(office) => office.nobody(&mut self.rng),
+            None => unknown(&mut self.rng),
+        }
     }
 
     /// Adds a recipient, unless it is there already.
@@ -258,7 +303,7 @@ impl<'a> Maker<'a> {
 
     fn ordinary_envelope(&mut self) {
         let mut age = i64::try_from(self.rng.between(60, 6 * 3600)).unwrap_or(60) * SECOND;
-        if self.is_segment() {
+        if self.has_envelope() {
             age += i64::try_from(self.rng.below(1_000_000)).unwrap_or(0);
         }
         self.plan.envelope.arrival = self.world.options.now - age;
@@ -273,7 +318,7 @@ impl<'a> Maker<'a> {
             let path = self.ordinary_path();
             self.plan.envelope.recipients.push(Recipient::good(path));
         }
-        if self.is_segment() {
+        if self.has_envelope() {
             self.ordinary_extras();
         } else if self.rng.chance(200) {
             self.ordinary_style();
@@ -281,15 +326,18 @@ impl<'a> Maker<'a> {
     }
 
     fn ordinary_path(&mut self) -> Vec<u8> {
-        let directory = &self.world.directory;
+        let directory = self.directory;
         match self.rng.below(1000) {
             0..=849 => self.good(),
-            850..=919 => remote(&mut self.rng),
+            850..=919 => self.remote(),
             920..=939 => self.relayed(),
             940..=984 => self.rng.pick(&directory.aliases).to_vec(),
             985..=989 => self.rng.pick(&directory.owned_lists).to_vec(),
             990..=993 => self.rng.pick(&directory.bare_lists).to_vec(),
-            994..=996 => self.good().to_ascii_uppercase(),
+            994..=996 => {
+                let path = self.good();
+                self.other_case(&path)
+            }
             _ => {
                 let mut out = Vec::new();
                 let number = self.rng.below(1000);
@@ -356,7 +404,7 @@ impl<'a> Maker<'a> {
 fn spec(world: &World, rng: &mut Rng) -> Spec {
     let size = body_size(rng, world.options.size_mean);
     let crlf = match world.options.format {
-        Format::Segment => rng.chance(400),
+        Format::Segment | Format::PostOffice => rng.chance(400),
         Format::Mbox => rng.chance(20),
         Format::Maildir => false,
         Format::Eml => rng.chance(500),

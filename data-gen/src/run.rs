@@ -15,7 +15,7 @@ use crate::block::Block;
 use crate::bytes::{narrow, wide};
 use crate::options::{Format, Options};
 use crate::segment;
-use crate::{GenError, Report, World, manifest};
+use crate::{GenError, Report, World, manifest, postoffice};
 
 /// Messages in a block.
 const BLOCK: u64 = 256;
@@ -37,12 +37,44 @@ pub fn generate(options: &Options, out_dir: &Path) -> Result<Report, GenError> {
             fs::create_dir_all(&path).map_err(|source| GenError::io(&path, source))?;
         }
     }
+    if options.format == Format::PostOffice {
+        return post_offices(&world, &queue, out_dir);
+    }
     let directory = out_dir.join("directory.txt");
     fs::write(&directory, &world.directory.text)
         .map_err(|source| GenError::io(&directory, source))?;
     let mut sink = Sink::new(options, out_dir, &queue)?;
     sink.start(&world)?;
     waves(&world, &queue, sink)
+}
+
+/// Post offices are made in parallel, and their lines written in order.
+fn post_offices(world: &World, queue: &Path, out_dir: &Path) -> Result<Report, GenError> {
+    fs::create_dir_all(queue).map_err(|source| GenError::io(queue, source))?;
+    let create = |name: &str| {
+        let path = out_dir.join(name);
+        let file = File::create_new(&path).map_err(|source| GenError::io(&path, source))?;
+        Ok::<_, GenError>((file, path))
+    };
+    let (mut directory, mut lines) = (create("directory.txt")?, create("manifest.jsonl")?);
+    append(&mut directory, &postoffice::directory_head(world))?;
+    append(&mut lines, &manifest::head(&world.options))?;
+    let width = wide(rayon::current_num_threads() * BLOCKS_PER_THREAD);
+    let (mut report, mut next) = (Report::default(), 0);
+    while next < world.options.post_offices {
+        let end = world.options.post_offices.min(next + width);
+        let made: Vec<_> = (next..end)
+            .into_par_iter()
+            .map(|at| postoffice::make(world, at, queue))
+            .collect::<Result<_, _>>()?;
+        for one in made {
+            append(&mut directory, &one.directory)?;
+            append(&mut lines, &one.lines)?;
+            report.add(one.report);
+        }
+        next = end;
+    }
+    Ok(report)
 }
 
 /// A folder that holds a queue already isn't touched.

@@ -21,13 +21,13 @@ const MONTHS: [&str; 12] =
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 
 /// The parts of a time in UTC.
-struct Civil {
-    year: u64,
-    month: u64,
-    day: u64,
-    hour: u64,
-    minute: u64,
-    second: u64,
+pub(crate) struct Civil {
+    pub(crate) year: u64,
+    pub(crate) month: u64,
+    pub(crate) day: u64,
+    pub(crate) hour: u64,
+    pub(crate) minute: u64,
+    pub(crate) second: u64,
     micro: u64,
     weekday: &'static str,
     month_name: &'static str,
@@ -51,7 +51,8 @@ fn days_of(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-fn civil(time: i64) -> Civil {
+/// The parts of a time in UTC.
+pub(crate) fn parts(time: i64) -> Civil {
     let days = time.div_euclid(DAY);
     let rest = time.rem_euclid(DAY);
     let shifted = days + 719_468;
@@ -84,7 +85,7 @@ fn clock(out: &mut Vec<u8>, at: &Civil) {
 
 /// Appends `2026-01-02T03:04:05Z`, with six decimals where the time isn't a whole second.
 pub(crate) fn rfc3339(out: &mut Vec<u8>, time: i64) {
-    let at = civil(time);
+    let at = parts(time);
     pad(out, at.year, 4);
     out.push(b'-');
     pad(out, at.month, 2);
@@ -101,10 +102,19 @@ pub(crate) fn rfc3339(out: &mut Vec<u8>, time: i64) {
 
 /// Appends `Fri, 2 Jan 2026 03:04:05 +0000`.
 pub(crate) fn rfc5322(out: &mut Vec<u8>, time: i64) {
-    let at = civil(time);
+    with_day(out, time, 1);
+}
+
+/// Appends `Fri, 02 Jan 2026 03:04:05 +0000`.
+pub(crate) fn rfc5322_even(out: &mut Vec<u8>, time: i64) {
+    with_day(out, time, 2);
+}
+
+fn with_day(out: &mut Vec<u8>, time: i64, digits: usize) {
+    let at = parts(time);
     out.extend_from_slice(at.weekday.as_bytes());
     out.extend_from_slice(b", ");
-    num(out, at.day);
+    pad(out, at.day, digits);
     out.push(b' ');
     out.extend_from_slice(at.month_name.as_bytes());
     out.push(b' ');
@@ -116,7 +126,7 @@ pub(crate) fn rfc5322(out: &mut Vec<u8>, time: i64) {
 
 /// Appends `Fri Jan  2 03:04:05 2026`.
 pub(crate) fn asctime(out: &mut Vec<u8>, time: i64) {
-    let at = civil(time);
+    let at = parts(time);
     out.extend_from_slice(at.weekday.as_bytes());
     out.push(b' ');
     out.extend_from_slice(at.month_name.as_bytes());

@@ -11,6 +11,7 @@
 //! whole and on the disk, and not before: until then it is `PATH.partial`, which is what an error
 //! or a crash leaves. Nothing that exists is written over.
 
+pub mod drain;
 mod events;
 mod folder;
 mod mbox;

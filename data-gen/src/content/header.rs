@@ -6,7 +6,6 @@
 //! Invariant: fields that a reader needs for the envelope stand before all others.
 
 use super::Writer;
-use crate::Format;
 use crate::bytes::{hex, num};
 use crate::directory::remote;
 use crate::envelope::{Recipient, Reverse};
@@ -25,7 +24,7 @@ const AGENTS: [&str; 6] = [
 
 impl Writer<'_> {
     pub(super) fn header(&mut self) {
-        if self.world.options.format != Format::Segment {
+        if !self.world.options.format.has_envelope() {
             self.envelope_fields();
         }
         self.trace();

@@ -7,7 +7,6 @@
 //! stands in header fields, no path holds what a header field can't.
 
 use crate::bytes::{narrow, num};
-use crate::directory::remote;
 use crate::envelope::{Recipient, Reverse};
 use crate::hazards::Hazard;
 use crate::plan::Maker;
@@ -87,15 +86,17 @@ fn join(local: usize, domain: &[u8]) -> Vec<u8> {
 impl Maker<'_> {
     /// A path that is no mailbox.
     pub(super) fn bad_path(&mut self) -> Vec<u8> {
-        if self.is_segment() && self.rng.chance(300) {
-            return self.rng.pick(&BAD_RAW).to_vec();
+        let raw = self.has_envelope() && self.rng.chance(300);
+        let path = if raw { self.rng.pick(&BAD_RAW) } else { self.rng.pick(&BAD) };
+        if self.directory.office.is_some() {
+            return self.office_bad_path(path);
         }
-        self.rng.pick(&BAD).to_vec()
+        path.to_vec()
     }
 
     pub(super) fn addresses(&mut self, hazard: Hazard) {
         self.plan.envelope.recipients.clear();
-        let directory = &self.world.directory;
+        let directory = self.directory;
         let path = match hazard {
             Hazard::InvalidBoth => return self.invalid_both(),
             Hazard::BadResubmitted => return self.resubmitted(),
@@ -140,7 +141,7 @@ impl Maker<'_> {
     fn resubmitted(&mut self) {
         let recipient = match self.rng.below(3) {
             0 => Recipient::bad(self.bad_path()),
-            1 => Recipient::good(self.rng.pick(&self.world.directory.disabled).to_vec()),
+            1 => Recipient::good(self.rng.pick(&self.directory.disabled).to_vec()),
             _ => Recipient::good(self.nobody()),
         };
         self.add(recipient);
@@ -183,14 +184,18 @@ impl Maker<'_> {
     }
 
     fn huge(&mut self) {
-        let good = &self.world.directory.good;
+        let good = &self.directory.good;
         let start = self.rng.place(good.len());
         for number in 0..self.huge_count() {
             let mut path = Vec::with_capacity(40);
             if number % 50 == 7 {
-                path.extend_from_slice(b"nobody.");
-                num(&mut path, number);
-                path.extend_from_slice(b"@north.example");
+                if let Some(office) = &self.directory.office {
+                    path = office.nobody(&mut self.rng);
+                } else {
+                    path.extend_from_slice(b"nobody.");
+                    num(&mut path, number);
+                    path.extend_from_slice(b"@north.example");
+                }
             } else if number % 5 < 2 {
                 let place = (start + narrow(number)) % good.len().max(1);
                 path.extend_from_slice(good.get(place).map(Vec::as_slice).unwrap_or_default());
@@ -207,24 +212,28 @@ impl Maker<'_> {
 
     fn duplicates(&mut self) {
         let alias = self.rng.chance(200);
-        let directory = &self.world.directory;
+        let directory = self.directory;
         let path = if alias { self.rng.pick(&directory.aliases).to_vec() } else { self.good() };
         self.add(Recipient::good(path.clone()));
         self.maybe_good(300);
         for _ in 0..self.rng.between(1, 3) {
-            let again = change_case(&mut self.rng, &path);
+            let again = match self.directory.office {
+                Some(_) if self.rng.chance(500) => self.other_case(&path),
+                Some(_) => path.clone(),
+                None => change_case(&mut self.rng, &path),
+            };
             self.plan.envelope.recipients.push(Recipient::good(again));
         }
     }
 
     fn mixed(&mut self) {
-        let directory = &self.world.directory;
+        let directory = self.directory;
         for _ in 0..self.rng.between(3, 8) {
             let recipient = match self.rng.below(9) {
                 0 => Recipient::good(self.rng.pick(&directory.full).to_vec()),
                 1 => Recipient::good(self.rng.pick(&directory.disabled).to_vec()),
                 2 => Recipient::good(self.rng.pick(&directory.moved).to_vec()),
-                3 => Recipient::good(remote(&mut self.rng)),
+                3 => Recipient::good(self.remote()),
                 4 => Recipient::good(self.relayed()),
                 5 => Recipient::good(self.nobody()),
                 6 => Recipient::bad(self.bad_path()),
@@ -235,7 +244,7 @@ impl Maker<'_> {
     }
 
     fn expansion(&mut self) {
-        let directory = &self.world.directory;
+        let directory = self.directory;
         let path = match self.rng.below(6) {
             0 => self.rng.pick(&directory.owned_lists).to_vec(),
             1 => self.rng.pick(&directory.bare_lists).to_vec(),

@@ -72,7 +72,7 @@ impl Maker<'_> {
                 self.plan.spec.size = 20;
             }
             Hazard::MissingBody => {
-                let nothing = self.is_segment() && self.rng.chance(500);
+                let nothing = self.has_envelope() && self.rng.chance(500);
                 self.plan.spec.shape = if nothing { Shape::Nothing } else { Shape::HeaderOnly };
             }
             Hazard::Empty => self.plan.spec.shape = Shape::Nothing,

@@ -8,19 +8,20 @@
 
 mod addresses;
 mod content;
+mod office;
 mod trouble;
 
 use crate::World;
+use crate::directory::Directory;
 use crate::hazards::Hazard;
-use crate::options::Format;
 use crate::plan::{Maker, Plan, Style};
 
 /// The hazard that the draw and the fixed places give message `index`.
 fn drawn(world: &World, index: u64) -> Option<Hazard> {
     let options = &world.options;
     if world.shares.all {
-        let segment = options.format == Format::Segment;
-        if segment && options.messages >= 1000 && index + 1 == options.messages {
+        let torn = options.format.has_envelope();
+        if torn && options.messages >= 1000 && index + 1 == options.messages {
             return Some(Hazard::Corrupt);
         }
         if options.messages >= 500 && index == options.messages / 3 {
@@ -41,19 +42,29 @@ pub(crate) fn hazard(world: &World, index: u64) -> Option<Hazard> {
 
 /// The plan of message `index`.
 pub(crate) fn plan(world: &World, index: u64) -> (Plan, crate::rng::Rng) {
-    let mut maker = Maker::new(world, index);
+    plan_in(world, &world.directory, index)
+}
+
+/// The same with the directory of one post office.
+pub(crate) fn plan_in(world: &World, directory: &Directory, index: u64) -> (Plan, crate::rng::Rng) {
+    let mut maker = Maker::new(world, directory, index);
     if let Some(hazard) = hazard(world, index) {
         maker.plan.hazard = Some(hazard);
         maker.plan.spec.style = Style::OriginalTo;
         maker.plan.spec.return_path = true;
         maker.apply(hazard);
     }
+    maker.finish_office();
     maker.plan.settle(world.options.format);
     (maker.plan, maker.rng)
 }
 
 impl Maker<'_> {
+    /// Changes the plan into the hazard.
     fn apply(&mut self, hazard: Hazard) {
+        if self.apply_office(hazard) {
+            return;
+        }
         match hazard {
             Hazard::InvalidBoth
             | Hazard::BadResubmitted

@@ -6,11 +6,11 @@
 //! Invariant: where a report may be refused, the recipient fails for sure; where the clock matters,
 //! times are whole seconds.
 
-use crate::directory::remote;
 use crate::envelope::{DELAY, FAILURE, NEVER, Recipient, Reverse, SUCCESS};
 use crate::expect::LIFETIME;
 use crate::hazards::Hazard;
 use crate::plan::{Body, Damage, Maker};
+use crate::postoffice::lifetime;
 use crate::time::{HOUR, MINUTE, SECOND};
 
 const BAD_DATES: [&[u8]; 8] = [
@@ -54,7 +54,7 @@ impl Maker<'_> {
 
     fn corrupt(&mut self) {
         let last = self.plan.envelope.index + 1 == self.world.options.messages;
-        if self.is_segment() && (last || self.rng.chance(850)) {
+        if self.has_envelope() && (last || self.rng.chance(850)) {
             self.plan.damage = Some(match self.rng.below(8) {
                 _ if last => Damage::Torn,
                 0 | 1 => Damage::HeadByte,
@@ -72,9 +72,13 @@ impl Maker<'_> {
 
     fn full(&mut self) {
         let now = self.world.options.now;
-        let path = self.rng.pick(&self.world.directory.full).to_vec();
+        let path = self.rng.pick(&self.directory.full).to_vec();
         self.only(Recipient::good(path));
         self.maybe_good(200);
+        let lifetime = match self.directory.office {
+            Some(_) => lifetime(self.plan.envelope.priority),
+            None => LIFETIME,
+        };
         let envelope = &mut self.plan.envelope;
         envelope.attempts = 0;
         envelope.next_attempt = None;
@@ -86,12 +90,12 @@ impl Maker<'_> {
                 envelope.attempts = u32::try_from(self.rng.between(1, 12)).unwrap_or(1);
                 envelope.next_attempt = Some(now - SECOND);
             }
-            4 => envelope.arrival = now - LIFETIME - HOUR,
+            4 => envelope.arrival = now - lifetime - HOUR,
             5 => {
-                envelope.arrival = now - LIFETIME - 3 * HOUR;
+                envelope.arrival = now - lifetime - 3 * HOUR;
                 envelope.reverse = Reverse::Null;
             }
-            6 => envelope.arrival = now - LIFETIME + 10 * MINUTE,
+            6 => envelope.arrival = now - lifetime + 10 * MINUTE,
             _ => {
                 // Only a segment can say when a message expires: elsewhere this is a first attempt.
                 let expiries = [now - SECOND, now, now + SECOND, now + 20 * MINUTE, now + 9 * HOUR];
@@ -105,7 +109,7 @@ impl Maker<'_> {
         self.plan.envelope.envid = Some(self.rng.below(1 << 40));
         for _ in 0..self.rng.between(1, 3) {
             let path = match self.rng.below(4) {
-                0 => remote(&mut self.rng),
+                0 => self.remote(),
                 1 => self.relayed(),
                 _ => self.good(),
             };
@@ -127,7 +131,7 @@ impl Maker<'_> {
     }
 
     fn no_way_back(&mut self) {
-        let directory = &self.world.directory;
+        let directory = self.directory;
         self.plan.envelope.reverse = match self.rng.below(6) {
             0 => Reverse::Path(self.nobody()),
             1 => Reverse::Path(self.rng.pick(&directory.disabled).to_vec()),
@@ -160,8 +164,16 @@ impl Maker<'_> {
         self.plan.envelope.next_attempt = Some(self.world.options.now - MINUTE);
     }
 
+    /// The postmaster, be there such a mailbox or not.
+    fn postmaster(&self) -> Vec<u8> {
+        match &self.directory.office {
+            Some(office) => office.own(b"POSTMASTER"),
+            None => self.directory.postmaster.clone(),
+        }
+    }
+
     fn answering_lists(&mut self) {
-        let directory = &self.world.directory;
+        let directory = self.directory;
         self.only_nobody();
         self.plan.envelope.reverse = match self.rng.below(6) {
             0 => Reverse::Null,
@@ -172,10 +184,10 @@ impl Maker<'_> {
             }
             2 => Reverse::Path(self.rng.pick(&directory.owned_lists).to_vec()),
             3 => Reverse::Path(self.rng.pick(&directory.bare_lists).to_vec()),
-            4 => Reverse::Path(directory.postmaster.clone()),
+            4 => Reverse::Path(self.postmaster()),
             _ => {
                 self.plan.spec.body = Body::Report(1);
-                Reverse::Path(directory.postmaster.clone())
+                Reverse::Path(self.postmaster())
             }
         };
     }
@@ -198,7 +210,7 @@ impl Maker<'_> {
                 spec.delivered_to = 40;
                 spec.received = total - 40;
             }
-            _ if self.world.options.format == crate::Format::Segment => {
+            _ if self.world.options.format.has_envelope() => {
                 envelope.hops = 60;
                 spec.received = total - 60;
             }
@@ -210,8 +222,7 @@ impl Maker<'_> {
     }
 
     fn system(&mut self) {
-        self.plan.envelope.reverse =
-            Reverse::Path(self.rng.pick(&self.world.directory.systems).to_vec());
+        self.plan.envelope.reverse = Reverse::Path(self.rng.pick(&self.directory.systems).to_vec());
         self.only_nobody();
         self.maybe_good(200);
     }
@@ -230,7 +241,7 @@ impl Maker<'_> {
     fn not_due(&mut self) {
         self.only_good();
         for _ in 0..self.rng.below(3) {
-            let path = if self.rng.chance(500) { self.nobody() } else { remote(&mut self.rng) };
+            let path = if self.rng.chance(500) { self.nobody() } else { self.remote() };
             self.add(Recipient::good(path));
         }
         let wait = i64::try_from(self.rng.between(1, 8 * 3600)).unwrap_or(1);
