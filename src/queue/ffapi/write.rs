@@ -1,9 +1,10 @@
 //! Writes messages as FFAPI text, in the Basic form.
 //!
-//! A content that reading would give back to the byte is taken apart into lines, text and
-//! attachments; any other is the text whole, behind [`WHOLE`]. So contents survive; of the envelope
-//! the recipients that aren't done, the reverse-path, the priority, and the arrival to the minute.
-//! Not here: files and their names.
+//! A content that reading would give back to the byte (but for the seconds of its date, and that
+//! its Cc becomes To, as with the original) is taken apart into lines, text and attachments; any
+//! other is the text whole, behind [`WHOLE`]. So contents survive; of the envelope the recipients that
+//! aren't done, the reverse-path, the priority, and the arrival to the minute. Not here: files and
+//! their names.
 
 use super::frame::{is_postmaster, whole_content};
 use super::read::{Party, messages, party};
@@ -15,14 +16,14 @@ use crate::mail::header;
 use crate::mail::msmail;
 use crate::queue::rendered::{self, Attachment};
 
-/// Appends a message.
+/// Appends a message. Says whether its content has lost the seconds of its date, or its Cc.
 pub fn append(
     out: &mut Vec<u8>,
     envelope: &Envelope<'_>,
     recipients: &[Recipient<'_>],
     content: &[u8],
     line_end: LineEnd,
-) {
+) -> bool {
     let mut to = Vec::new();
     for recipient in recipients.iter().filter(|recipient| !recipient.done) {
         to.push(addressed(recipient.forward_path, line_end));
@@ -41,11 +42,12 @@ pub fn append(
         lines.line(b"FROM:", &from.text);
     }
     let basic = basic(content, envelope, from.as_ref(), &to, line_end);
-    if let Some(basic) = basic {
-        lines.basic(&basic);
-    } else {
+    let Some(basic) = basic else {
         lines.whole(content, envelope);
-    }
+        return false;
+    };
+    lines.basic(&basic);
+    basic.is_simplified
 }
 
 /// An address as it stands in a line.
@@ -120,6 +122,7 @@ struct Basic {
     text: Vec<u8>,
     /// Names and bytes.
     attachments: Vec<(Vec<u8>, Vec<u8>)>,
+    is_simplified: bool,
 }
 
 /// Takes a content apart, if reading puts it together again.
@@ -135,19 +138,23 @@ fn basic(
     let names_are_lines = read.attachments.iter().all(|(name, _)| is_line(name));
     let fits = is_line(read.subject.as_deref().unwrap_or_default())
         && names_are_lines
-        && read.date.is_none_or(is_minute)
         && (1..=5).contains(&read.priority)
         && read.priority == envelope.priority;
     if !fits {
         return None;
     }
-    let to: Vec<&[u8]> = to.iter().filter_map(|one| one.address.as_deref()).collect();
+    let addresses: Vec<&[u8]> = to.iter().filter_map(|one| one.address.as_deref()).collect();
+    let mut cc_len = 0;
+    if let Some(cc) = header::fields(content).find(|field| field.is("Cc")) {
+        address::each_address(cc.value, |_| cc_len += 1);
+    }
+    let (to, cc) = addresses.split_at_checked(addresses.len().checked_sub(cc_len)?)?;
     let attachments: Vec<Attachment<'_>> =
         read.attachments.iter().map(|(name, bytes)| Attachment { name, bytes }).collect();
     let again = rendered::Message {
         from: from.and_then(|from| from.address.as_deref()),
-        to: &to,
-        cc: &[],
+        to,
+        cc,
         date: read.date,
         subject: read.subject.as_deref(),
         priority: read.priority,
@@ -163,10 +170,11 @@ fn basic(
     let comes_back =
         rendered == content && text_again == read.text && whole_content(&text, line_end).is_none();
     let rendered::Read { date, subject, priority, attachments, .. } = read;
-    comes_back.then_some(Basic { date, subject, priority, text, attachments })
+    let is_simplified = cc_len > 0 || date.is_some_and(|date| !is_minute(date));
+    comes_back.then_some(Basic { date, subject, priority, text, attachments, is_simplified })
 }
 
-/// A time that the form holds: four digits of a year, no seconds.
+/// A time that the form holds: one without seconds.
 fn is_minute(time: Time) -> bool {
     time.0.rem_euclid(60_000_000) == 0
 }
