@@ -223,7 +223,7 @@ impl Auditor<'_, '_> {
             self.hand.subject(key, again.envelope.attempts, again.envelope, size),
             self.hand.subject(bare_key, 0, &bare, size),
         ];
-        let differs = quarantine_differs((record, &known, origin), &told, &subjects);
+        let differs = quarantine_differs((record, &known, origin), &told, &subjects, false);
         if let Some((place, what)) = differs.filter(|_| self.report.found() == found_before) {
             self.find(Kind::Wrong, again, format!("{what} than it has to ({place})"));
         }
@@ -527,7 +527,7 @@ impl Auditor<'_, '_> {
         let origin = Origin { name, offset, length };
         let subject = self.hand.subject(key, 0, &bare, content.len());
         let known = [Known::Name(id)];
-        let differs = quarantine_differs((record, &known, origin), &told, &[subject]);
+        let differs = quarantine_differs((record, &known, origin), &told, &[subject], true);
         if let Some((place, what)) = differs {
             self.report.find(Kind::Wrong, place, format!("{what} than it has to"));
         }

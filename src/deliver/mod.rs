@@ -20,7 +20,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub use events::{Exported, events};
+pub use events::{EventTarget, Exported, Follow, Logged, events};
 pub use target::{Target, TargetFormat};
 
 use crate::limits;
@@ -243,6 +243,14 @@ pub enum DeliverError {
         limits::FILES_MAX
     )]
     TooManyFiles { path: PathBuf },
+    #[error("{}: is no event log that a run here has left (name another file)", path.display())]
+    NotALog { path: PathBuf },
+    #[error("{to}: is the log of another run (name another file, or move it away)")]
+    OtherRun { to: String },
+    #[error("{}: its records have no more numbers (name another file)", path.display())]
+    LogFull { path: PathBuf },
+    #[error("{to}: cannot send: {source} (is it there, and does it take messages?)")]
+    Send { to: String, source: io::Error },
     #[error(transparent)]
     Queue(#[from] QueueError),
     #[error(transparent)]

@@ -67,6 +67,7 @@ impl Target {
 }
 
 /// A target that may be made.
+#[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
     partial: PathBuf,

@@ -9,7 +9,7 @@ use super::{Counts, PerStream, SpoolError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 /// What a stream's file of a part is, when done.
@@ -49,12 +49,29 @@ pub const NAME: &str = "commits";
 /// # Errors
 /// It can't be read, or a line within is bad.
 pub fn read(run: &Path) -> Result<(Vec<Commit>, u64), SpoolError> {
-    read_lines(&run.join(NAME))
+    read_from(run, 0)
+}
+
+/// Reads what a log has from an offset on, which an earlier reading gave.
+///
+/// # Errors
+/// As with [`read`].
+pub fn read_from(run: &Path, start: u64) -> Result<(Vec<Commit>, u64), SpoolError> {
+    read_lines(&run.join(NAME), start)
 }
 
 /// Reads a log whose lines are as those of this one.
-pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<(Vec<T>, u64), SpoolError> {
-    let bytes = std::fs::read(path).map_err(SpoolError::read(path))?;
+pub(super) fn read_lines<T: DeserializeOwned>(
+    path: &Path,
+    start: u64,
+) -> Result<(Vec<T>, u64), SpoolError> {
+    let mut bytes = Vec::new();
+    let mut read = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(start))?;
+        file.read_to_end(&mut bytes)
+    };
+    read().map_err(SpoolError::read(path))?;
     let mut lines = Vec::new();
     let mut at = 0;
     for line in bytes.split_inclusive(|&b| b == b'\n') {
@@ -62,11 +79,14 @@ pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<(Vec<T>, u6
             Some(value) => lines.push(value),
             // Only the last line can be torn.
             None if at + line.len() == bytes.len() => break,
-            None => return Err(SpoolError::altered(path, format!("bad line at offset {at}"))),
+            None => {
+                let offset = start + at as u64;
+                return Err(SpoolError::altered(path, format!("bad line at offset {offset}")));
+            }
         }
         at += line.len();
     }
-    Ok((lines, at as u64))
+    Ok((lines, start + at as u64))
 }
 
 fn parse<T: DeserializeOwned>(line: &[u8]) -> Option<T> {

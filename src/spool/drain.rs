@@ -170,7 +170,7 @@ pub fn is_begun(run: &Path) -> bool {
 /// # Errors
 /// It can't be read, or a line within is bad.
 pub fn read(run: &Path) -> Result<(Vec<Step>, u64), SpoolError> {
-    if is_begun(run) { read_lines(&run.join(NAME)) } else { Ok((Vec::new(), 0)) }
+    if is_begun(run) { read_lines(&run.join(NAME), 0) } else { Ok((Vec::new(), 0)) }
 }
 
 impl DrainLog {

@@ -94,6 +94,7 @@ pub(crate) const fn kind(format: Format) -> &'static str {
         Format::Mbox => "mboxrd",
         Format::Maildir => "maildir",
         Format::Eml => "eml",
+        Format::PostOffice => "postoffice",
     }
 }
 
@@ -123,7 +124,7 @@ pub(crate) fn generate(folder: &Path, format: Format, messages: u64) -> (String,
     let name = match format {
         Format::Segment => "queue.seg",
         Format::Mbox => "queue.mbox",
-        Format::Maildir | Format::Eml => "queue",
+        Format::Maildir | Format::Eml | Format::PostOffice => "queue",
     };
     let manifest = fs::read_to_string(folder.join("manifest.jsonl")).unwrap();
     let lines = manifest.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();

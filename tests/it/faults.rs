@@ -108,8 +108,9 @@ fn invalid_sender_and_recipients_with_faults_in_reporting() {
             let count = |number: u64| numbers.iter().filter(|n| **n == number).count();
             assert_eq!(count(2444), 15);
             assert_eq!(count(2380), if struck { 4 } else { 0 });
+            assert_eq!(count(10003), count(2380), "each fault names its thread");
             assert_eq!(count(2371), if quarantined { 0 } else { 4 });
-            assert_eq!(count(2450) + count(2451), 4);
+            assert_eq!([count(2450), count(2451)], [0, 4], "an invalid sender isn't known");
             assert_proven(&run, 19);
         }
     }
@@ -129,7 +130,7 @@ fn a_fault_in_a_report_makes_a_dead_letter() {
     assert_eq!(numbers(&run, "dead-letter"), [1]);
     assert_eq!(messages(&run, "ndr").len(), 1);
     assert_eq!(numbers(&run, "accepted"), [3]);
-    assert_eq!(numbers_of_events(&run), [2375, 2450, 2380, 2375, 2117, 2444]);
+    assert_eq!(numbers_of_events(&run), [2375, 2450, 2380, 10003, 2375, 2117, 2444]);
     assert_proven(&run, 3);
 }
 
@@ -155,6 +156,12 @@ fn fault_in_one_message() {
         let fault = told.iter().find(|event| event["number"] == 2380).unwrap();
         assert_eq!(fault["stage"], stage);
         assert_eq!(fault["fault"], format!("injected fault in {stage}"));
+        let thread = told.iter().find(|event| event["number"] == 10003).unwrap();
+        assert_eq!(thread["queue_id"], fault["queue_id"]);
+        let id = fault["id"].as_str().unwrap();
+        assert_eq!(thread["id"], format!("{}a0", id.strip_suffix("f0").unwrap()));
+        let place = format!("{}:{}", thread["file"].as_str().unwrap(), thread["line"]);
+        assert_eq!(fault["place"], place);
         assert_proven(&run, 3);
     }
 }

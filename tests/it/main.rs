@@ -15,6 +15,8 @@ mod convert;
 mod crash;
 mod decide;
 mod disk;
+mod event_logs;
+mod event_readers;
 mod events;
 mod faults;
 mod ffapi;

@@ -376,7 +376,7 @@ fn events_are_exported_in_queue_order() {
     assert_eq!(altered.status.code(), Some(1));
     assert!(text(&altered.stderr).contains("not as the commit log has it"));
     assert!(!queue.out("altered.jsonl").exists());
-    let output = inqueue().arg("events").arg(&run).args(["--to", "evt:x"]).output().unwrap();
+    let output = inqueue().arg("events").arg(&run).args(["--to", "xml:x"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
 

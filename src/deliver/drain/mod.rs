@@ -95,13 +95,14 @@ pub fn is_unfinished(run: &Path) -> bool {
 }
 
 /// Drains the post offices of a run whose parts are all committed; goes on where a drain was cut
-/// off. `now` is the date of reports.
+/// off.
 ///
 /// # Errors
 /// The run can't be read, or isn't finished; its log can't be written. What went wrong with single
 /// post offices comes beside what was done.
-pub fn drain(run: &Path, now: Time, sync: Sync) -> Result<(Drained, Vec<DrainError>), DrainError> {
+pub fn drain(run: &Path, sync: Sync) -> Result<(Drained, Vec<DrainError>), DrainError> {
     let Planned { plan, queues } = folder::read_plan(run)?;
+    let now = plan.options.clock();
     let (commits, _) = commits::read(run)?;
     if commits.len() < plan.parts.len() {
         return Err(DrainError::NotCommitted { run: run.to_owned() });

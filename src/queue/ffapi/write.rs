@@ -2,9 +2,9 @@
 //!
 //! A content that reading would give back to the byte (but for the seconds of its date, and that
 //! its Cc becomes To, as with the original) is taken apart into lines, text and attachments; any
-//! other is the text whole, behind [`WHOLE`]. So contents survive; of the envelope the recipients that
-//! aren't done, the reverse-path, the priority, and the arrival to the minute. Not here: files and
-//! their names.
+//! other is the text whole, behind [`WHOLE`]. So contents survive; of the envelope the recipients
+//! that aren't done, the reverse-path, the priority, and the arrival to the minute. Not here: files
+//! and their names.
 
 use super::frame::{is_postmaster, whole_content};
 use super::read::{Party, messages, party};
