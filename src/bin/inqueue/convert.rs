@@ -124,7 +124,10 @@ fn write_summary(out: &mut Vec<u8>, args: &ConvertArgs, converted: &Converted) {
         (converted.damaged, "damaged ranges left out"),
         (converted.line_ends_added, "contents got the line end that an mbox needs"),
         (converted.senders_changed, "senders that a From_ line can't hold"),
-        (converted.simplified, "contents without the seconds of their date, or with Cc among To"),
+        (
+            converted.simplified,
+            "contents simplified: no seconds, one kind of line end, Cc among To",
+        ),
     ];
     for (count, note) in notes {
         if count > 0 {

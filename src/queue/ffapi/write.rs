@@ -1,10 +1,10 @@
 //! Writes messages as FFAPI text, in the Basic form.
 //!
-//! A content that reading would give back to the byte (but for the seconds of its date, and that
-//! its Cc becomes To, as with the original) is taken apart into lines, text and attachments; any
-//! other is the text whole, behind [`WHOLE`]. So contents survive; of the envelope the recipients
-//! that aren't done, the reverse-path, the priority, and the arrival to the minute. Not here: files
-//! and their names.
+//! A content that reading would give back to the byte (but for the seconds of its date, the kind of
+//! its line ends, and that its Cc becomes To, as with the original) is taken apart into lines, text
+//! and attachments; any other is the text whole, behind [`WHOLE`]. So contents survive; of the
+//! envelope the recipients that aren't done, the reverse-path, the priority, and the arrival to the
+//! minute. Not here: files and their names.
 
 use super::frame::{is_postmaster, whole_content};
 use super::read::{Party, messages, party};
@@ -16,7 +16,8 @@ use crate::mail::header;
 use crate::mail::msmail;
 use crate::queue::rendered::{self, Attachment};
 
-/// Appends a message. Says whether its content has lost the seconds of its date, or its Cc.
+/// Appends a message. Says whether its content has lost the seconds of its date, the kind of its
+/// line ends, or its Cc.
 pub fn append(
     out: &mut Vec<u8>,
     envelope: &Envelope<'_>,
@@ -167,11 +168,22 @@ fn basic(
     let (mut text, mut text_again) = (Vec::new(), Vec::new());
     replace(read.text, b"\r\n", line_end.bytes(), &mut text);
     replace(&text, line_end.bytes(), b"\r\n", &mut text_again);
-    let comes_back =
-        rendered == content && text_again == read.text && whole_content(&text, line_end).is_none();
+    let comes_back = rendered == content
+        && with_crlf(&text_again) == with_crlf(read.text)
+        && whole_content(&text, line_end).is_none();
+    let is_simplified =
+        cc_len > 0 || text_again != read.text || read.date.is_some_and(|date| !is_minute(date));
     let rendered::Read { date, subject, priority, attachments, .. } = read;
-    let is_simplified = cc_len > 0 || date.is_some_and(|date| !is_minute(date));
     comes_back.then_some(Basic { date, subject, priority, text, attachments, is_simplified })
+}
+
+/// A text with all its line ends, of whatever kind, as CR LF.
+fn with_crlf(text: &[u8]) -> Vec<u8> {
+    let (mut of_cr, mut of_lf, mut of_crlf) = (Vec::new(), Vec::new(), Vec::new());
+    replace(text, b"\r\n", b"\n", &mut of_cr);
+    replace(&of_cr, b"\r", b"\n", &mut of_lf);
+    replace(&of_lf, b"\n", b"\r\n", &mut of_crlf);
+    of_crlf
 }
 
 /// A time that the form holds: one without seconds.
