@@ -8,8 +8,10 @@
 //! A *disposition* is our decision about a recipient, not the Disposition field of RFC 8098; in a
 //! report it becomes an Action.
 
+mod no_report;
 mod schedule;
 
+pub use no_report::NoReport;
 pub use schedule::{Schedule, schedule};
 
 use crate::directory::{Directory, Standing};
@@ -67,67 +69,6 @@ pub enum Outcome {
     DeadLetter(NoReport),
 }
 
-/// Why a failure isn't reported to anyone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoReport {
-    /// The message is itself a report.
-    IsReport,
-    /// The reverse-path is `<>`.
-    NullReversePath,
-    /// The queue doesn't say who sent it.
-    UnknownReversePath,
-    /// The reverse-path isn't a mailbox.
-    InvalidReversePath,
-    /// The reverse-path is in a local domain, and nobody is there.
-    NoSuchSender,
-    /// A system sent it, and no postmaster is named.
-    SystemSender,
-    /// A list sent it, and it has no owner.
-    ListSender,
-    /// NOTIFY doesn't ask for it.
-    NotRequested,
-    /// The message has no recipient that a report could name.
-    NoRecipients,
-    /// The report was due, but our code failed on it.
-    ReportFault,
-}
-
-impl NoReport {
-    const ALL: [Self; 10] = [
-        Self::IsReport,
-        Self::NullReversePath,
-        Self::UnknownReversePath,
-        Self::InvalidReversePath,
-        Self::NoSuchSender,
-        Self::SystemSender,
-        Self::ListSender,
-        Self::NotRequested,
-        Self::NoRecipients,
-        Self::ReportFault,
-    ];
-
-    /// That which is said in these words.
-    pub fn of_text(text: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.text().as_bytes() == text)
-    }
-
-    /// Says it in words.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::IsReport => "the message is itself a report",
-            Self::NullReversePath => "the reverse-path is null",
-            Self::UnknownReversePath => "the sender is not known",
-            Self::InvalidReversePath => "the reverse-path is not a mailbox",
-            Self::NoSuchSender => "the sender's mailbox does not exist",
-            Self::SystemSender => "a system sent it, and the directory names no postmaster",
-            Self::ListSender => "a list sent it, and the directory names no owner",
-            Self::NotRequested => "NOTIFY asks for no report of failure",
-            Self::NoRecipients => "no recipients",
-            Self::ReportFault => "a fault struck the making of the report",
-        }
-    }
-}
-
 /// One decision about one recipient, or about one target that it expanded to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disposition<'a> {
@@ -168,6 +109,14 @@ pub struct Case<'c, 'a> {
     pub condition: Option<Condition>,
     /// The directory of the post office that it is in, which is asked before the run's.
     pub office: Option<&'a Directory>,
+}
+
+impl<'c, 'a> Case<'c, 'a> {
+    /// A message that nothing else is known of.
+    pub const fn new(envelope: &'c Envelope<'a>, recipients: &'c [Recipient<'a>]) -> Self {
+        let (header_hops, is_report) = (0, false);
+        Self { envelope, recipients, header_hops, is_report, condition: None, office: None }
+    }
 }
 
 /// The decision about one message, in memory that is used again.

@@ -336,8 +336,8 @@ const PLACES: [Place; 8] = [
             "data-gen/",
         ],
         in_tests: false,
-        what: "stands only in directory, queue/files, audit, check, salvage, the drain and inspect: \
-               the mail path is the engine's",
+        what: "stands only in directory, queue/files, audit, check, salvage, the drain and \
+               inspect: the mail path is the engine's",
     },
     Place {
         words: &["SystemTime::now"],

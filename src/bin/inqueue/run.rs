@@ -31,7 +31,7 @@ use std::time::Instant;
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
     /// Queues: a path, or FORMAT:PATH with segment, mbox (mboxrd, mboxo, mboxcl, mboxcl2), maildir,
-    /// eml or postoffice
+    /// eml, postoffice or ffapi
     #[arg(required = true, value_name = "QUEUE")]
     queues: Vec<String>,
     /// File of known addresses (docs/directory.md); not needed for post offices, which know their

@@ -1,5 +1,5 @@
-//! The drain: what a run has committed is delivered into the mailbags of its post offices, and taken
-//! out of their INQUEUE3 (docs/postoffice.md, docs/drain.md).
+//! The drain: what a run has committed is delivered into the mailbags of its post offices, and
+//! taken out of their INQUEUE3 (docs/postoffice.md, docs/drain.md).
 //!
 //! `orders` reads the streams, `work` says what is to be done to one post office, `apply` does it,
 //! `lock` keeps others out, `report` writes the original's reports. All is logged before it is done

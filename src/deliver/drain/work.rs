@@ -184,8 +184,8 @@ impl Planning<'_> {
         }
     }
 
-    /// P1 while records are put in: with those who leave by outbound bags. Then: with them and those
-    /// who stay; or gone.
+    /// P1 while records are put in: with those who leave by outbound bags. Then: with them and
+    /// those who stay; or gone.
     fn envelope(&mut self, name: HexName, (p1, found): (&P1<'_>, office::Found), order: &Order) {
         // One that is too long was not kept either.
         if found != office::Found::Whole {
@@ -243,8 +243,8 @@ impl Planning<'_> {
         }
     }
 
-    /// Puts a report on its way: as the original wrote it into a mailbag, as RFC 3464 has it towards
-    /// the Internet.
+    /// Puts a report on its way: as the original wrote it into a mailbag, as RFC 3464 has it
+    /// towards the Internet.
     fn report(&mut self, slot: u32, failed: &Failed<'_>, report: &Report) -> io::Result<()> {
         let Some((bag, is_outbound)) = self.way_to(&report.to) else {
             self.reports_left += 1;
