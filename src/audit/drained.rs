@@ -15,12 +15,11 @@ use crate::mail::envelope::QueueId;
 use crate::queue::postoffice::bag::RECORD_BYTES;
 use crate::queue::postoffice::list::{Bag, BagList};
 use crate::queue::{Format, Frames, Source, Visit as _};
-use crate::spool::commits::Commit;
 use std::ops::Range;
 
 impl Auditor<'_, '_> {
     /// Audits slots that a drain has taken out, as the streams have kept them.
-    pub(super) fn replay(&mut self, list: &BagList, slots: Range<u64>, commit: &Commit) {
+    pub(super) fn replay(&mut self, list: &BagList, slots: Range<u64>) {
         for (bag, slots) in list.bags_of(slots) {
             let own_name = list.offices().iter().find(|tables| tables.path == bag.office);
             let own_name = own_name.map_or(&[][..], |tables| &tables.own_name);
@@ -32,7 +31,7 @@ impl Auditor<'_, '_> {
             // It reads nothing: it can't fail.
             let _ = self.batch(source, Frames::Slots(framed.iter()));
             for slot in &replay.eventless {
-                self.without_record(bag, *slot, commit);
+                self.without_record(bag, *slot);
             }
         }
     }
@@ -50,7 +49,7 @@ impl Auditor<'_, '_> {
 
     /// A message that is in no stream: all that it has is events of recipients that were expanded
     /// to nobody, or nothing, where all were done. Its content was counted by the run alone.
-    fn without_record(&mut self, bag: &Bag, slot: u32, commit: &Commit) {
+    fn without_record(&mut self, bag: &Bag, slot: u32) {
         let separator = if bag.office.is_empty() { "" } else { "/" };
         let start = format!("\"queue_id\":\"{}{separator}{}/{slot}-", bag.office, bag.bag());
         let finder = memchr::memmem::Finder::new(start.as_bytes());
@@ -65,7 +64,7 @@ impl Auditor<'_, '_> {
         }
         self.report.messages += 1;
         self.report.counts.messages += 1;
-        self.report.counts.content_bytes = commit.counts.content_bytes;
+        self.has_all_contents = false;
         if let Some(manifest) = self.manifest {
             let offset = u64::from(slot) * RECORD_BYTES as u64;
             self.report.expected += 1;

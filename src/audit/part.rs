@@ -48,18 +48,22 @@ pub(super) fn audit(
         hand: Hand::of(&planned.plan.options),
         last: PerStream::default(),
         without_content: HashSet::new(),
+        has_all_contents: true,
         scratch: Vec::new(),
     };
     if let Some((queue, span)) = planned.plan.queue_of(&planned.queues, commit.part) {
         match (queue.bag_list(), span) {
             (Some(list), Span::Files(first, end)) if drain::is_begun(run) => {
-                auditor.replay(list, *first..*end, commit);
+                auditor.replay(list, *first..*end);
             }
             _ => queue.read(span, buffers, &mut auditor)?,
         }
     }
-    let Auditor { books, mut report, .. } = auditor;
+    let Auditor { books, mut report, has_all_contents, .. } = auditor;
     books.unclaimed(&mut report);
+    if !has_all_contents {
+        report.counts.content_bytes = commit.counts.content_bytes;
+    }
     if report.counts != commit.counts {
         let differing = commit.counts.differences(&report.counts);
         let what = format!("the log and the streams differ: {differing}");
@@ -79,6 +83,8 @@ pub(super) struct Auditor<'s, 'm> {
     last: PerStream<usize>,
     /// Offsets of messages, of the bag in hand, whose content isn't known.
     pub(super) without_content: HashSet<u64>,
+    /// False where the size of a content is known to the commit log alone.
+    pub(super) has_all_contents: bool,
     scratch: Vec<u8>,
 }
 
