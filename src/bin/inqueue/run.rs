@@ -338,7 +338,7 @@ fn rows(counts: &Counts) -> [(&'static str, u64, Option<&'static str>); 10] {
         ("recipients failed, and reported", counts.failed, Some("ndr")),
         ("reports made", counts.reports, Some("ndr")),
         ("recipients in dead letters", counts.dead_letter, Some("dead-letter")),
-        ("messages quarantined by a fault", counts.quarantined, Some("quarantine")),
+        ("messages quarantined", counts.quarantined, Some("quarantine")),
         ("damaged ranges quarantined", counts.damaged, Some("quarantine")),
     ]
 }
