@@ -527,6 +527,25 @@ impl<'a> Verdict<'a> {
         verdict
     }
 
+    /// Why the message is a dead letter, where a recipient is: the first one's reason.
+    pub fn dead_letter(&self) -> Option<NoReport> {
+        self.dead_letters().next()
+    }
+
+    /// Why a report that was due has nowhere to go: the first such reason.
+    pub fn homeless_report(&self) -> Option<NoReport> {
+        let is_homeless =
+            |reason: &NoReport| matches!(reason, NoReport::NoSuchSender | NoReport::SystemSender);
+        self.dead_letters().find(is_homeless)
+    }
+
+    fn dead_letters(&self) -> impl Iterator<Item = NoReport> {
+        self.dispositions.iter().filter_map(|disposition| match disposition.outcome {
+            Outcome::DeadLetter(reason) => Some(reason),
+            _ => None,
+        })
+    }
+
     /// A message without recipients isn't tried.
     fn set_schedule(&mut self, schedule: Schedule, has_recipients: bool) {
         let tried = u32::from(schedule.is_due && has_recipients);

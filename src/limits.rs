@@ -57,6 +57,10 @@ pub const KEY_BYTES_MAX: u64 = 1 << 20;
 /// Longest file of a group's members that is read: published is 2000.
 pub const MEM_BYTES_MAX: u64 = 1 << 20;
 
+/// Slots of post offices that are drained together: what is held of them in memory, and how many
+/// share a sync.
+pub const DRAIN_SLOTS: usize = 16_384;
+
 /// Small files that are read at once, before they are judged.
 pub const BATCH_MESSAGES: usize = 256;
 /// A stream's buffer is written when it holds this much: big enough for full write speed, small
@@ -96,6 +100,22 @@ pub const REPORT_LINE_BYTES_MAX: usize = 998;
 pub const FAULT_TEXT_BYTES_MAX: usize = 1024;
 /// Text of an address or a subject in an event; longer ones are cut, with their length beside.
 pub const EVENT_TEXT_BYTES_MAX: usize = 1024;
+
+/// Characters of one insertion string in another encoding than JSON Lines: a cut text of an event
+/// fits, with its length, however its characters were escaped.
+pub const EVENT_STRING_CHARS_MAX: usize = 2048;
+
+/// Longest message of syslog: what every receiver should take (RFC 5424, 6.1).
+pub const SYSLOG_BYTES_MAX: usize = 2048;
+/// Longest value of its structured data, before it is escaped: ids and queue ids fit.
+pub const SYSLOG_VALUE_BYTES_MAX: usize = 256;
+/// Bytes of one file of a Windows event log when no size is given: viewers read a file whole.
+pub const LOG_BYTES: u64 = 64 << 20;
+/// Largest that can be asked for: offsets within have 32 bits.
+pub const LOG_BYTES_MAX: u64 = 1 << 30;
+
+/// Seconds that a receiver of syslog is waited for before the log ends: a run isn't to hang on it.
+pub const SOCKET_WAIT_S: u64 = 5;
 
 /// Damaged ranges that a conversion keeps to tell of; all of them are counted.
 pub const DAMAGE_TOLD_MAX: usize = 10_000;

@@ -164,18 +164,20 @@ impl<'r> Hand<'r> {
         expect == record.found.head && record.found.content.raw() == content
     }
 
-    /// The place of the first event that is another.
+    /// The place of the first event that is another, or that lacks one beside it.
     fn events(&self, message: &Message<'_, '_, '_>, verdict: &Verdict<'_>) -> Option<String> {
         let dispositions = &verdict.dispositions;
         let (size, attempts) = (message.payload.len, verdict.attempts);
         let subject = self.subject(message.key, attempts, message.envelope, size);
         let reports: Vec<&[u8]> = ndr::addressees(dispositions).collect();
-        let set_aside = dispositions.iter().find_map(|d| match d.outcome {
-            Outcome::DeadLetter(reason) => Some(reason),
-            _ => None,
-        });
-        let (mut told_reports, mut told_faults) = (0, 0);
-        for event in message.events.iter().filter_map(|at| message.books.events.get(*at)) {
+        let (set_aside, homeless) = (verdict.dead_letter(), verdict.homeless_report());
+        // Events from numbers alone don't tell reasons, and the record has only the first one.
+        let is_unsure =
+            message.told().any(|e| e.outcome == Some("dead-letter") && e.reason.is_none());
+        let (mut told_reports, mut told_homeless) = (0, 0);
+        let mut faults = Faults::default();
+        let mut last_place = None;
+        for event in message.told() {
             let mut expect = Vec::new();
             let mut other = Vec::new();
             if let Some(index) = event.index {
@@ -185,31 +187,80 @@ impl<'r> Hand<'r> {
             } else if event.number == Number::REPORT_MADE.0 {
                 let to = reports.get(told_reports).copied().unwrap_or_default();
                 let failed = ndr::reported(dispositions, to).count();
+                let first = ndr::reported(dispositions, to).next();
                 let index = u32::try_from(told_reports).unwrap_or(u32::MAX);
                 let failed = u32::try_from(failed).unwrap_or(u32::MAX);
-                json::report(&mut expect, &subject, index, to, failed);
+                json::report(&mut expect, &subject, index, (to, failed, first));
                 told_reports += 1;
-            } else if event.number == Number::FAULT.0 {
-                event.fault_again(&mut expect, &subject, told_faults);
-                told_faults += 1;
+            } else if event.number == Number::REPORT_HOMELESS.0 {
+                let reason = homeless.unwrap_or(NoReport::NoSuchSender);
+                json::homeless(&mut expect, &subject, reason.text());
+                if is_unsure {
+                    json::homeless(&mut other, &subject, NoReport::SystemSender.text());
+                }
+                told_homeless += 1;
+            } else if faults.expect(event, &mut expect, &subject) {
+                // Told of below.
             } else if let Some(reason) = set_aside {
                 let reason = reason.text().as_bytes();
                 json::set_aside(&mut expect, &subject, Stream::DeadLetter.name(), reason);
             }
-            if event.line != expect && event.line != other {
+            if !faults.go_on(event) || event.line != expect && event.line != other {
                 return Some(event.place.clone());
             }
+            last_place = Some(event.place.clone());
         }
-        None
+        let has_homeless = is_unsure || told_homeless == usize::from(homeless.is_some());
+        last_place.filter(|_| faults.is_open() || !has_homeless)
+    }
+}
+
+/// Faults in the order of their events: each is two, of the fault and of the thread that failed.
+#[derive(Default)]
+struct Faults<'e, 's> {
+    told: u32,
+    /// The fault whose second event comes next.
+    open: Option<&'e Event<'s>>,
+}
+
+impl<'e, 's> Faults<'e, 's> {
+    /// Appends what the event has to be, if it is one of the two.
+    fn expect(&self, event: &Event<'_>, out: &mut Vec<u8>, subject: &Subject<'_, '_>) -> bool {
+        let is_fault = event.number == Number::FAULT.0;
+        let is_second = event.number == Number::THREAD_FAILED.0;
+        let both = match (is_fault, is_second, self.open) {
+            (true, _, _) => event.fault_again(subject, self.told),
+            (_, true, Some(fault)) => fault.fault_again(subject, self.told.saturating_sub(1)),
+            _ => return is_second,
+        };
+        let first = both.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let (first, second) = both.split_at(first);
+        out.extend_from_slice(if is_fault { first } else { second });
+        true
+    }
+
+    /// Passes on over an event. False: another has to stand here.
+    fn go_on(&mut self, event: &'e Event<'s>) -> bool {
+        let was_open = self.open.take().is_some();
+        if event.number == Number::FAULT.0 {
+            self.open = Some(event);
+            self.told += 1;
+        }
+        was_open == (event.number == Number::THREAD_FAILED.0)
+    }
+
+    fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 }
 
 /// The same for what is in quarantine: its record has one of the envelopes that may be known of
-/// it, and its events tell the record's reason.
+/// it, and its events tell the record's reason. Only of damage is it told that it can't be read.
 pub(super) fn quarantine_differs(
     (record, known, origin): (&Record<'_>, &[Known<'_, '_>], Origin<'_>),
     events: &[&Event<'_>],
     subjects: &[Subject<'_, '_>],
+    is_damage: bool,
 ) -> Option<(String, &'static str)> {
     let reason = record.notes.reason.unwrap_or_default();
     let is_so = known.iter().any(|known| {
@@ -220,28 +271,37 @@ pub(super) fn quarantine_differs(
     if !is_so {
         return Some((record.place.clone(), "the record says something else"));
     }
-    let mut told_faults = 0;
+    let mut faults = Faults::default();
+    let mut told_unreadable = 0;
     for event in events {
-        let is_fault = event.number == Number::FAULT.0;
+        let is_unreadable = event.number == Number::UNREADABLE.0;
         let is_so = subjects.iter().any(|subject| {
             let mut expect = Vec::new();
-            if is_fault {
-                event.fault_again(&mut expect, subject, told_faults);
-            } else {
+            if is_unreadable {
+                json::unreadable(&mut expect, subject, &String::from_utf8_lossy(reason));
+            } else if !faults.expect(event, &mut expect, subject) {
                 let stream = Stream::Quarantine.name();
                 json::set_aside(&mut expect, subject, stream, reason);
             }
             event.line == expect
         });
-        told_faults += u32::from(is_fault);
-        if !is_so {
+        told_unreadable += usize::from(is_unreadable);
+        if !faults.go_on(event) || !is_so {
             return Some((event.place.clone(), "the event says something else"));
         }
+    }
+    if faults.is_open() || told_unreadable != usize::from(is_damage) {
+        return Some((record.place.clone(), "an event is missing, or is there twice"));
     }
     None
 }
 
 impl<'s> Message<'_, '_, 's> {
+    /// Its events, in their order.
+    fn told(&self) -> impl Iterator<Item = &Event<'s>> {
+        self.events.iter().filter_map(|at| self.books.events.get(*at))
+    }
+
     /// The address that only an event tells: of an expanded or a duplicate recipient.
     fn text_of(&self, entry: Entry) -> Option<String> {
         let event = self.books.events.get(entry.event?)?;
@@ -269,7 +329,7 @@ impl<'s> Message<'_, '_, 's> {
         let record = self.books.records.get(at)?;
         let recipient: &RecipientNotes<'s> = record.recipients.get(number)?;
         disposition.address = recipient.forward_path;
-        disposition.status = status(recipient.status)?;
+        disposition.status = EnhancedStatus::parse(recipient.status)?;
         disposition.number = recipient.number;
         disposition.route = recipient.route;
         disposition.detail = recipient.diagnostic;
@@ -285,12 +345,6 @@ impl<'s> Message<'_, '_, 's> {
         }
         Some(disposition)
     }
-}
-
-fn status(text: &[u8]) -> Option<EnhancedStatus> {
-    let mut numbers = std::str::from_utf8(text).ok()?.split('.').map(|number| number.parse().ok());
-    let mut next = || numbers.next().flatten();
-    Some(EnhancedStatus { class: next()?, subject: next()?, detail: next()? })
 }
 
 impl Event<'_> {
@@ -313,11 +367,13 @@ impl Event<'_> {
         })
     }
 
-    /// The event of a fault, from what it says of the fault itself.
-    fn fault_again(&self, out: &mut Vec<u8>, subject: &Subject<'_, '_>, index: u32) {
+    /// The two events of a fault, from what the first says of the fault itself.
+    fn fault_again(&self, subject: &Subject<'_, '_>, index: u32) -> Vec<u8> {
         let line: serde_json::Value = serde_json::from_slice(self.line).unwrap_or_default();
         let text =
             |name: &str| line.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-        json::fault(out, subject, index, text("stage"), text("fault"), text("place"));
+        let mut out = Vec::new();
+        json::fault(&mut out, subject, index, text("stage"), text("fault"), text("place"));
+        out
     }
 }

@@ -76,6 +76,7 @@ pub(super) struct Event<'s> {
     pub(super) outcome: Option<&'s str>,
     pub(super) stream: Option<&'s str>,
     pub(super) reason: Option<&'s str>,
+    pub(super) size: Option<u64>,
     /// The line itself.
     #[serde(skip)]
     pub(super) line: &'s [u8],

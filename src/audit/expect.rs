@@ -42,15 +42,15 @@ struct Line {
 /// What was seen of a message in the streams.
 #[derive(Debug)]
 pub(super) struct Seen {
-    /// CRC32C of its content.
-    pub(super) checksum: u32,
+    /// CRC32C of its content, where it is known.
+    pub(super) checksum: Option<u32>,
     pub(super) quarantined: bool,
     pub(super) dispositions: Vec<SeenDisposition>,
 }
 
 impl Seen {
     pub(super) const fn quarantined(checksum: u32) -> Self {
-        Self { checksum, quarantined: true, dispositions: Vec::new() }
+        Self { checksum: Some(checksum), quarantined: true, dispositions: Vec::new() }
     }
 }
 
@@ -128,7 +128,8 @@ impl Manifest {
     /// Holds a message against its line.
     pub(super) fn check(&self, name: &[u8], offset: u64, seen: &Seen) -> Result<(), String> {
         let line = self.line(name, offset)?;
-        let checksum = format!("{:08x}", seen.checksum);
+        let known = seen.checksum.map(|checksum| format!("{checksum:08x}"));
+        let checksum = known.unwrap_or_else(|| line.checksum.clone());
         let mut dispositions = seen.dispositions.clone();
         dispositions.sort_unstable();
         let hazard = &line.hazard;

@@ -9,9 +9,11 @@
 //! Nothing is written or changed.
 
 mod again;
+mod bags;
 mod books;
 mod expect;
 mod part;
+mod replay;
 
 pub use expect::ManifestError;
 
@@ -19,7 +21,7 @@ use crate::limits;
 use crate::queue::{Buffers, QueueError};
 use crate::spool::commits::{self, Commit};
 use crate::spool::folder::{self, Planned};
-use crate::spool::{Counts, SpoolError, Stream};
+use crate::spool::{Counts, SpoolError, Stream, drain};
 use books::Place;
 use expect::Manifest;
 use rayon::prelude::*;
@@ -47,6 +49,14 @@ pub struct Report {
     pub counts: Counts,
     /// Messages that were held against a manifest.
     pub expected: u64,
+    /// Post offices whose mailbags were looked into: the run was drained.
+    pub offices: u64,
+    /// Post offices that the drain hasn't done yet.
+    pub offices_undrained: u64,
+    /// Records that wait for room in a mailbag.
+    pub waiting: u64,
+    /// Reports that no mailbag leads to: they are in their stream.
+    pub reports_left: u64,
     /// The first findings, in the order of the queue.
     pub findings: Vec<Finding>,
     /// Places that were held against the manifest.
@@ -106,6 +116,10 @@ impl Report {
         self.wrong += other.wrong;
         self.counts.add(&other.counts);
         self.expected += other.expected;
+        self.offices += other.offices;
+        self.offices_undrained += other.offices_undrained;
+        self.waiting += other.waiting;
+        self.reports_left += other.reports_left;
         self.seen.extend(other.seen);
         let room = limits::FINDINGS_TOLD_MAX.saturating_sub(self.findings.len());
         self.findings.extend(other.findings.into_iter().take(room));
@@ -137,6 +151,9 @@ pub fn audit(run: &Path, expect: Option<&Path>) -> Result<Report, AuditError> {
         .collect::<Result<_, _>>()?;
     for part in parts {
         report.merge(part);
+    }
+    if drain::is_begun(run) {
+        bags::audit(run, &planned, &commits, &mut report)?;
     }
     if let Some(manifest) = &manifest
         && report.parts_uncommitted == 0

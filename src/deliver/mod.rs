@@ -11,6 +11,7 @@
 //! whole and on the disk, and not before: until then it is `PATH.partial`, which is what an error
 //! or a crash leaves. Nothing that exists is written over.
 
+pub mod drain;
 mod events;
 mod folder;
 mod mbox;
@@ -19,7 +20,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub use events::{Exported, events};
+pub use events::{EventTarget, Exported, Follow, Logged, events};
 pub use target::{Target, TargetFormat};
 
 use crate::limits;
@@ -82,8 +83,9 @@ pub fn convert(
     let writer = match target.format {
         TargetFormat::Segment => Writer::Segment(segment::Writer::begin(place, queue)?),
         TargetFormat::Mbox => Writer::Mbox(mbox::Writer::begin(place)?),
-        TargetFormat::Maildir => Writer::Folder(folder::Writer::begin(place, true)?),
-        TargetFormat::Eml => Writer::Folder(folder::Writer::begin(place, false)?),
+        TargetFormat::Maildir | TargetFormat::Eml | TargetFormat::Ffapi(_) => {
+            Writer::Folder(folder::Writer::begin(place, target.format)?)
+        }
     };
     let mut courier =
         Courier { order, writer, converted: Converted::default(), done: 0, told: 0, progress };
@@ -166,8 +168,14 @@ impl Courier<'_> {
         checksum: Option<u32>,
         recipients: &mut Vec<Recipient<'a>>,
     ) -> Result<(), DeliverError> {
-        // A segment's envelope stands in its record: its header fields aren't looked at.
-        let facts = if source.format == Format::Segment {
+        if found.set_aside.is_some() {
+            let (offset, length) = (found.offset, found.length);
+            let damage = Damage { offset, length, kind: DamageKind::SetAside };
+            self.damaged(envelope::file_name(source, found), damage);
+            return Ok(());
+        }
+        // Where the envelope stands beside it, the content's header fields aren't looked at.
+        let facts = if source.format.has_envelope() {
             HeaderFacts::default()
         } else {
             HeaderFacts::read(found.content.raw())
@@ -232,6 +240,14 @@ pub enum DeliverError {
         limits::FILES_MAX
     )]
     TooManyFiles { path: PathBuf },
+    #[error("{}: is no event log that a run here has left (name another file)", path.display())]
+    NotALog { path: PathBuf },
+    #[error("{to}: is the log of another run (name another file, or move it away)")]
+    OtherRun { to: String },
+    #[error("{}: its records have no more numbers (name another file)", path.display())]
+    LogFull { path: PathBuf },
+    #[error("{to}: cannot send: {source} (is it there, and does it take messages?)")]
+    Send { to: String, source: io::Error },
     #[error(transparent)]
     Queue(#[from] QueueError),
     #[error(transparent)]

@@ -1,8 +1,9 @@
 //! Writes messages as one segment file.
 //!
-//! From a segment the envelope's bytes are copied as they are: unknown fields and what a run noted
-//! are kept. From any other format the envelope is written as it was read from the content. Not
-//! carried: records of a kind that reading passes over.
+//! From a segment, and wherever framing gives an envelope as a segment has it, the envelope's bytes
+//! are copied as they are: unknown fields and what a run noted are kept. From any other format the
+//! envelope is written as it was read from the content. Not carried: records of a kind that reading
+//! passes over.
 //!
 //! Invariant: the file's mark comes from the names of target and queue and the queue's length, so
 //! that a second conversion gives the same bytes.
@@ -11,8 +12,8 @@ use super::target::Place;
 use super::{DeliverError, Item};
 use crate::limits;
 use crate::mail::envelope::Recipient;
+use crate::queue::Queue;
 use crate::queue::segment::{recipient_tag, tag, write};
-use crate::queue::{Format, Queue};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use xxhash_rust::xxh3::Xxh3;
@@ -69,7 +70,7 @@ impl Writer {
 
 /// Writes the envelope of a message as a segment has it.
 pub(crate) fn fill(fields: &mut write::Fields<'_>, item: &Item<'_, '_>) {
-    if item.format == Format::Segment {
+    if item.format.has_envelope() {
         fields.verbatim(item.found.head);
         return;
     }

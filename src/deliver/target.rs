@@ -6,6 +6,7 @@
 //! replaced. An unfinished target of before is neither used nor removed.
 
 use super::DeliverError;
+use crate::queue::ffapi::LineEnd;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
@@ -22,10 +23,13 @@ pub enum TargetFormat {
     Maildir,
     /// A folder of files, one message each.
     Eml,
+    /// A folder of files of FFAPI text, one message each (docs/ffapi.md).
+    Ffapi(LineEnd),
 }
 
 impl TargetFormat {
-    const ALL: [Self; 4] = [Self::Segment, Self::Mbox, Self::Maildir, Self::Eml];
+    const ALL: [Self; 5] =
+        [Self::Segment, Self::Mbox, Self::Maildir, Self::Eml, Self::Ffapi(LineEnd::Cr)];
 
     /// Its name, as it is written before a path.
     pub const fn name(self) -> &'static str {
@@ -34,11 +38,12 @@ impl TargetFormat {
             Self::Mbox => "mbox",
             Self::Maildir => "maildir",
             Self::Eml => "eml",
+            Self::Ffapi(_) => "ffapi",
         }
     }
 
     pub(super) const fn is_folder(self) -> bool {
-        matches!(self, Self::Maildir | Self::Eml)
+        matches!(self, Self::Maildir | Self::Eml | Self::Ffapi(_))
     }
 }
 
@@ -52,8 +57,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads `FORMAT:PATH`, with one of the formats `segment`, `mbox`, `maildir`, `eml`. `None`: it
-    /// isn't that.
+    /// Reads `FORMAT:PATH`, with one of the formats `segment`, `mbox`, `maildir`, `eml`, `ffapi`.
+    /// `None`: it isn't that.
     pub fn parse(spec: &str) -> Option<Self> {
         let (name, path) = spec.split_once(':')?;
         let format = TargetFormat::ALL.into_iter().find(|format| format.name() == name)?;
@@ -62,6 +67,7 @@ impl Target {
 }
 
 /// A target that may be made.
+#[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
     partial: PathBuf,

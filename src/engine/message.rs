@@ -282,13 +282,14 @@ impl<'r> Walk<'r> {
             hand.faults.push(fault);
         }
         let subject = hand.subject(verdict.attempts, self.context);
-        let set_aside = verdict.dispositions.iter().find_map(|d| match d.outcome {
-            Outcome::DeadLetter(reason) => Some(reason),
-            _ => None,
-        });
+        let (set_aside, homeless) = (verdict.dead_letter(), verdict.homeless_report());
         self.tell(|out| {
             for (index, (to, failed)) in (0..).zip(made) {
-                json::report(out, &subject, index, to, *failed);
+                let first = ndr::reported(&verdict.dispositions, to).next();
+                json::report(out, &subject, index, (to, *failed, first));
+            }
+            if let Some(reason) = homeless {
+                json::homeless(out, &subject, reason.text());
             }
             if let Some(reason) = set_aside {
                 json::set_aside(out, &subject, Stream::DeadLetter.name(), reason.text().as_bytes());
@@ -392,7 +393,8 @@ impl<'r> Walk<'r> {
         let content = (payload.content, payload.len);
         let scratch = &mut self.scratch.key;
         let key = envelope::key(source, damage.offset, &envelope, content, scratch);
-        let reason = damage.kind.text().as_bytes();
+        let text = damage.kind.text();
+        let reason = text.as_bytes();
         record::append_quarantine(&mut self.part, Known::Name(place), origin, &payload, reason);
         let subject = Subject {
             key,
@@ -402,7 +404,10 @@ impl<'r> Walk<'r> {
             sender: envelope.reverse_path,
             size: payload.len,
         };
-        self.tell(|out| json::set_aside(out, &subject, Stream::Quarantine.name(), reason));
+        self.tell(|out| {
+            json::unreadable(out, &subject, text);
+            json::set_aside(out, &subject, Stream::Quarantine.name(), reason);
+        });
         self.counts.damaged += 1;
         Ok(self.part.settle(self.context.folder, payload.content)?)
     }

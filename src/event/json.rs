@@ -1,12 +1,14 @@
 //! Events as JSON Lines: one object a line, members in a fixed order, printable ASCII and escapes
 //! only.
 //!
-//! Total: bytes that aren't UTF-8 become U+FFFD, long texts are cut. [`minimal`] is what is written
-//! when rendering an event failed: it looks at numbers alone.
+//! [`note`] is for what isn't about a disposition: events of a drain, of a post office. Total:
+//! bytes that aren't UTF-8 become U+FFFD, long texts are cut. [`minimal`] is what is written when
+//! rendering an event failed: it looks at numbers alone.
 
 use super::{Number, outcome_word};
 use crate::decide::{Disposition, Outcome};
 use crate::limits;
+use crate::mail::address::Mailbox;
 use crate::mail::envelope::{QueueId, ReversePath, write_hex};
 
 /// What all events of a message share.
@@ -37,6 +39,14 @@ pub enum Sequence {
     SetAside,
     /// Of a fault, the n-th of this message.
     Fault(u32),
+    /// That a thread failed over this message: of the n-th fault.
+    Assert(u32),
+    /// Of a report that could go nowhere.
+    Homeless,
+    /// That a range couldn't be read.
+    Unreadable,
+    /// Of anything else, the n-th that its maker has to tell under this key and attempt.
+    Note(u32),
 }
 
 impl Sequence {
@@ -46,8 +56,55 @@ impl Sequence {
             Self::Report(index) => (b'r', index),
             Self::SetAside => (b's', 0),
             Self::Fault(index) => (b'f', index),
+            Self::Assert(index) => (b'a', index),
+            Self::Homeless => (b'c', 0),
+            Self::Unreadable => (b'e', 0),
+            Self::Note(index) => (b'n', index),
         }
     }
+}
+
+/// A value of a [`note`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member<'m> {
+    /// Text from outside or ours, any bytes; cut at its limit.
+    Text(&'m [u8]),
+    /// A number.
+    Number(u64),
+    /// Known to be not known.
+    Null,
+}
+
+/// An event that isn't about a disposition: any number of the catalogue, with the members that its
+/// row names as fills, and any others. Members that aren't given are `(unknown)` in its sentence.
+///
+/// `time` is RFC 3339; `key` and `attempts` are those of the message, or of whatever the event is
+/// about: together with `sequence` they must be its alone. Members named as those that every event
+/// has (`id`, `time`, `number`, `type`, `text`) aren't to be given.
+pub fn note(
+    out: &mut Vec<u8>,
+    number: Number,
+    time: &[u8],
+    (key, attempts): (u64, u32),
+    sequence: Sequence,
+    members: &[(&str, Member<'_>)],
+) {
+    begin(out, key, attempts, time, sequence, number);
+    for (name, value) in members {
+        out.extend_from_slice(b",\"");
+        write_text(out, name.as_bytes());
+        out.extend_from_slice(b"\":");
+        match value {
+            Member::Text(text) => {
+                out.push(b'"');
+                write_text(out, text);
+                out.push(b'"');
+            }
+            Member::Number(number) => write_number(out, *number),
+            Member::Null => out.extend_from_slice(b"null"),
+        }
+    }
+    end(out, number);
 }
 
 /// What stands before a member's value.
@@ -68,12 +125,7 @@ pub fn disposition(out: &mut Vec<u8>, subject: &Subject<'_, '_>, index: u32, d: 
     }
     member_text(out, key!("recipient"), d.address);
     member(out, key!("outcome"), outcome_word(d.outcome));
-    out.extend_from_slice(b",\"status\":\"");
-    d.status.write(out);
-    out.push(b'"');
-    if d.number != 0 {
-        member_number(out, key!("code"), u32::from(d.number));
-    }
+    status_and_code(out, d);
     if !d.route.is_empty() {
         member_text(out, key!("route"), d.route);
     }
@@ -86,21 +138,40 @@ pub fn disposition(out: &mut Vec<u8>, subject: &Subject<'_, '_>, index: u32, d: 
     end(out, number);
 }
 
-/// A report was made.
-pub fn report(out: &mut Vec<u8>, subject: &Subject<'_, '_>, index: u32, to: &[u8], failed: u32) {
+/// A report was made, that names `failed` recipients; `first` is the first of them.
+pub fn report(
+    out: &mut Vec<u8>,
+    subject: &Subject<'_, '_>,
+    index: u32,
+    (to, failed, first): (&[u8], u32, Option<&Disposition<'_>>),
+) {
     let number = Number::REPORT_MADE;
     begin(out, subject.key, subject.attempts, subject.time, Sequence::Report(index), number);
     about(out, subject);
     member_text(out, key!("report_to"), to);
     member_number(out, key!("failed"), failed);
+    if let Some(first) = first {
+        member_text(out, key!("recipient"), first.address);
+        status_and_code(out, first);
+    }
     end(out, number);
 }
 
-/// A message was set aside: as a dead letter, or into quarantine.
+/// A report was due, but nobody is where it would have to go.
+pub fn homeless(out: &mut Vec<u8>, subject: &Subject<'_, '_>, reason: &str) {
+    let number = Number::REPORT_HOMELESS;
+    begin(out, subject.key, subject.attempts, subject.time, Sequence::Homeless, number);
+    about(out, subject);
+    member(out, key!("reason"), reason);
+    end(out, number);
+}
+
+/// A message was set aside: as a dead letter, or into quarantine. Its sender counts as known where
+/// the reverse-path is a valid mailbox.
 pub fn set_aside(out: &mut Vec<u8>, subject: &Subject<'_, '_>, stream: &str, reason: &[u8]) {
     let number = match subject.sender {
-        ReversePath::Path(_) => Number::SET_ASIDE,
-        ReversePath::Null | ReversePath::Unknown => Number::SET_ASIDE_NO_SENDER,
+        ReversePath::Path(path) if Mailbox::parse(path).is_ok() => Number::SET_ASIDE,
+        _ => Number::SET_ASIDE_NO_SENDER,
     };
     begin(out, subject.key, subject.attempts, subject.time, Sequence::SetAside, number);
     about(out, subject);
@@ -109,7 +180,17 @@ pub fn set_aside(out: &mut Vec<u8>, subject: &Subject<'_, '_>, stream: &str, rea
     end(out, number);
 }
 
-/// A fault of ours struck a message at a stage.
+/// A range of the queue can't be read as a message.
+pub fn unreadable(out: &mut Vec<u8>, subject: &Subject<'_, '_>, reason: &str) {
+    let number = Number::UNREADABLE;
+    begin(out, subject.key, subject.attempts, subject.time, Sequence::Unreadable, number);
+    about(out, subject);
+    member(out, key!("reason"), reason);
+    end(out, number);
+}
+
+/// A fault of ours struck a message at a stage: two events, of the fault, and of the thread that
+/// failed over this message. `place` is `file:line`.
 pub fn fault(
     out: &mut Vec<u8>,
     subject: &Subject<'_, '_>,
@@ -125,6 +206,24 @@ pub fn fault(
     member_text(out, key!("fault"), text.as_bytes());
     member_text(out, key!("place"), place.as_bytes());
     end(out, number);
+    let number = Number::THREAD_FAILED;
+    begin(out, subject.key, subject.attempts, subject.time, Sequence::Assert(index), number);
+    about(out, subject);
+    if let Some((file, line)) = file_and_line(place) {
+        member_text(out, key!("file"), file.as_bytes());
+        member_number(out, key!("line"), line);
+    }
+    end(out, number);
+}
+
+/// File and line of `file:line` or `file:line:column`.
+fn file_and_line(place: &str) -> Option<(&str, u32)> {
+    let (before, last) = place.rsplit_once(':')?;
+    let last: u32 = last.parse().ok()?;
+    match before.rsplit_once(':') {
+        Some((file, line)) if line.parse::<u32>().is_ok() => Some((file, line.parse().ok()?)),
+        _ => Some((before, last)),
+    }
 }
 
 /// The event of a disposition, from numbers alone.
@@ -142,9 +241,9 @@ pub fn minimal(out: &mut Vec<u8>, subject: &Subject<'_, '_>, index: u32, d: &Dis
 
 /// A worker was lost over a part; not in the streams, but in the log of the engine.
 pub fn worker_lost(out: &mut Vec<u8>, time: &[u8], part: u32, tries: u32) {
-    begin(out, u64::from(part), tries, time, Sequence::SetAside, Number::WORKER_LOST);
+    begin(out, u64::from(part), tries, time, Sequence::SetAside, Number::THREAD_FAILED);
     member_number(out, key!("part"), part);
-    end(out, Number::WORKER_LOST);
+    end(out, Number::THREAD_FAILED);
 }
 
 fn begin(
@@ -178,6 +277,15 @@ fn about(out: &mut Vec<u8>, subject: &Subject<'_, '_>) {
     }
     out.extend_from_slice(b",\"size\":");
     write_number(out, subject.size);
+}
+
+fn status_and_code(out: &mut Vec<u8>, d: &Disposition<'_>) {
+    out.extend_from_slice(b",\"status\":\"");
+    d.status.write(out);
+    out.push(b'"');
+    if d.number != 0 {
+        member_number(out, key!("code"), u32::from(d.number));
+    }
 }
 
 fn queue_id(out: &mut Vec<u8>, id: &QueueId<'_>) {
@@ -287,15 +395,21 @@ mod tests {
             sender in proptest::collection::vec(any::<u8>(), 0..40),
             text in proptest::collection::vec(any::<u8>(), 0..3000),
         ) {
-            let id = QueueId::Given(&id);
-            let subject = subject(&id, ReversePath::Path(&sender));
+            let id = (id.as_slice(), QueueId::Given(&id));
+            let subject = subject(&id.1, ReversePath::Path(&sender));
             let mut out = Vec::new();
             set_aside(&mut out, &subject, "quarantine", &text);
-            report(&mut out, &subject, 0, &text, 3);
+            report(&mut out, &subject, 0, (&text, 3, None));
             fault(&mut out, &subject, 0, "parse", &String::from_utf8_lossy(&text), "x.rs:1");
+            unreadable(&mut out, &subject, "the content is damaged");
+            homeless(&mut out, &subject, "the sender's mailbox does not exist");
+            let name = String::from_utf8_lossy(id.0);
+            let members =
+                [(&*name, Member::Text(&text)), ("size", Member::Number(5)), ("x", Member::Null)];
+            note(&mut out, Number(9), b"x", (1, 2), Sequence::Note(3), &members);
             prop_assert!(out.is_ascii());
             let lines: Vec<_> = out.split(|b| *b == b'\n').filter(|l| !l.is_empty()).collect();
-            prop_assert_eq!(lines.len(), 3);
+            prop_assert_eq!(lines.len(), 7);
             for line in lines {
                 let value: serde_json::Value = serde_json::from_slice(line).unwrap();
                 prop_assert_eq!(value["size"].as_u64(), Some(5));

@@ -49,6 +49,14 @@ impl EnhancedStatus {
     /// 5.6.0: the message itself can't be delivered.
     pub const BAD_MESSAGE: Self = Self::new(5, 6, 0);
 
+    /// Reads it from its text, as `5.1.1`.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut numbers = std::str::from_utf8(text).ok()?.split('.').map(|n| n.parse().ok());
+        let mut next = || numbers.next().flatten();
+        let status = Self { class: next()?, subject: next()?, detail: next()? };
+        numbers.next().is_none().then_some(status)
+    }
+
     /// Appends it as text.
     pub fn write(self, out: &mut Vec<u8>) {
         for (index, number) in [self.class, self.subject, self.detail].into_iter().enumerate() {
@@ -96,20 +104,32 @@ impl fmt::Debug for EnhancedStatus {
     }
 }
 
-/// The original system's text for its number, as the KB prints it (Q127919, Q147471, Q162841,
-/// Q117895, Q126750, Q138054, Q118675, Q103960, Q143413, Q194549).
+/// The original system's text for its number, as the KB prints it (Q264331, Q127919, Q147471,
+/// Q162841, Q119884, Q173203, Q117895, Q163020, Q131852, Q99204, Q131523, Q126750, Q138054,
+/// Q118675, Q103960, Q143413, Q194549, Q175958, Q165396), without what leads to the names behind it
+/// ("Mail item was not delivered to:"). 010, 011, 014, 015, 019, 020, 022 and 025 to 028 were never
+/// printed.
 pub const fn original_text(number: u16) -> &'static str {
     match number {
+        1 => "Unable to deliver. Missing mailbag",
         2 => "Mail was received that was addressed to unknown addresses.",
         3 => "Message hop count exceeded.",
         4 => "Message circular route detected.",
+        5 => "Mail retry count exceeded sending to:",
+        6 => "Useful life exceeded sending to:",
         7 => "Message addressed to group that no longer exists.",
+        8 => "Failure delivering user mail due to mailbag contention.",
+        9 => "Mail maximum size exceeded sending to:",
+        12 => "This corrupt message cannot be delivered. Contact your administrator.",
+        13 => "***** Read receipt from a registered message *****",
         16 => "Message was not sent due to missing message file.",
         17 => "Unable to deliver user mail due to a full mailbag.",
         18 => "Message was not sent due to missing attachment.",
         21 => "Message was not delivered due to missing routing file.",
         23 => "Message was not delivered: message file was corrupted.",
         24 => "Message was not delivered: routing file was corrupted.",
+        29 => "This mail message could not be parsed correctly.",
+        30 => "Message contains duplicated Email address.",
         _ => "",
     }
 }

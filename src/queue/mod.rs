@@ -8,6 +8,7 @@
 
 pub mod bytes;
 pub mod envelope;
+pub mod ffapi;
 pub mod files;
 pub mod mbox;
 pub mod postoffice;
@@ -90,6 +91,8 @@ pub enum DamageKind {
     TornTail,
     /// The record of a mailbag names no message.
     Slot,
+    /// A message that is set aside: only its reason says why.
+    SetAside,
 }
 
 impl DamageKind {
@@ -103,6 +106,7 @@ impl DamageKind {
             Self::Reference => "the content that it refers to is gone, or has changed",
             Self::TornTail => "the record is torn off",
             Self::Slot => "the record names no message file",
+            Self::SetAside => "the message can't be read (show it, or run the queue, to see why)",
         }
     }
 }
@@ -127,6 +131,8 @@ pub enum Format {
     Eml,
     /// MS Mail post offices, or one mailbag of one: docs/postoffice.md.
     PostOffice,
+    /// FFAPI text, a folder of files or one: docs/ffapi.md.
+    Ffapi,
 }
 
 impl Format {
@@ -142,13 +148,14 @@ impl Format {
             Self::Maildir => "maildir",
             Self::Eml => "eml",
             Self::PostOffice => "postoffice",
+            Self::Ffapi => "ffapi",
         }
     }
 
-    /// Its messages come with an envelope, which framing gives as a segment has it; else one is made
-    /// from the content.
+    /// Its messages come with an envelope, which framing gives as a segment has it; else one is
+    /// made from the content.
     pub const fn has_envelope(self) -> bool {
-        matches!(self, Self::Segment | Self::PostOffice)
+        matches!(self, Self::Segment | Self::PostOffice | Self::Ffapi)
     }
 
     /// The kind of mbox that it is, if it is one.
@@ -158,7 +165,7 @@ impl Format {
             Self::MboxO => Some(mbox::Kind::O),
             Self::MboxCl => Some(mbox::Kind::Cl),
             Self::MboxCl2 => Some(mbox::Kind::Cl2),
-            Self::Segment | Self::Maildir | Self::Eml | Self::PostOffice => None,
+            Self::Segment | Self::Maildir | Self::Eml | Self::PostOffice | Self::Ffapi => None,
         }
     }
 
@@ -263,6 +270,8 @@ impl Queue {
             Ok(Format::Segment)
         } else if start.is_empty() || start.starts_with(b"From ") {
             Ok(Format::of_mbox(mbox::detect(&sample)))
+        } else if ffapi::read::begins_message(&sample) {
+            Ok(Format::Ffapi)
         } else if crate::mail::header::fields(&sample).next().is_some() {
             Ok(Format::Eml)
         } else {
@@ -287,6 +296,7 @@ impl Queue {
                 let (root, bag) = bag_of_path(path).ok_or_else(no_bag)?;
                 Files::Bags(BagList::take(&root, Some(&bag))?)
             }
+            Format::Ffapi => Files::Folder(files::ffapi::take(path)?),
             Format::Segment if is_folder => {
                 let mut files = Vec::new();
                 for name in segment_names(path).map_err(failed)? {
@@ -503,6 +513,7 @@ fn split_spec(spec: &str) -> (Option<Named>, &str) {
         "maildir" => Format::Maildir,
         "eml" => Format::Eml,
         "postoffice" => Format::PostOffice,
+        "ffapi" => Format::Ffapi,
         _ => return (None, spec),
     };
     (Some(Named::Format(format)), path)
@@ -529,7 +540,7 @@ pub enum QueueError {
     Changed { path: PathBuf },
     #[error(
         "{}: cannot tell the format from the first bytes \
-         (name it before the path: segment:, mbox:, maildir:, eml:, postoffice:)",
+         (name it before the path: segment:, mbox:, maildir:, eml:, postoffice:, ffapi:)",
         path.display()
     )]
     UnknownFormat { path: PathBuf },

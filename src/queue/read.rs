@@ -10,7 +10,8 @@ use super::postoffice::list::BagList;
 use super::postoffice::message::BagReader;
 use super::segment::reference::References;
 use super::{
-    Files, Format, Found, Framed, Queue, QueueError, Span, file_path, mbox, postoffice, segment,
+    Files, Format, Found, Framed, Queue, QueueError, Span, ffapi, file_path, mbox, postoffice,
+    segment,
 };
 use crate::limits;
 use crate::mail::content::Content;
@@ -105,6 +106,7 @@ impl Queue {
             }
             Span::Files(first, end) => match &self.files {
                 Files::Bags(list) => self.read_slots(list, first..end, buffers, visitor),
+                _ if self.format == Format::Ffapi => self.read_ffapi(first..end, buffers, visitor),
                 _ => self.read_files(first..end, buffers, visitor),
             },
         }
@@ -229,6 +231,49 @@ impl Queue {
                 visitor.batch(source, Frames::Slots(framed.iter()))?;
             }
             buffers.file = mbg.into_buffer();
+        }
+        Ok(())
+    }
+}
+
+impl Queue {
+    /// Gives the messages of FFAPI files, file by file.
+    fn read_ffapi<V: Visit>(
+        &self,
+        files: Range<u64>,
+        buffers: &mut Buffers,
+        visitor: &mut V,
+    ) -> Result<(), V::Error> {
+        let Files::Folder(list) = &self.files else { return Ok(()) };
+        let root = files::ffapi::root(&self.path);
+        let open = |entry: &files::Entry<'_>, buffer| {
+            let path = root.join(OsStr::from_bytes(entry.name));
+            let (bytes, identity) = FileBytes::open(&path, buffer)
+                .map_err(|source| QueueError::Read { path: path.clone(), source })?;
+            unchanged(&path, entry, identity)?;
+            Ok(bytes)
+        };
+        for index in files {
+            let Some(entry) = list.get(index) else { break };
+            if files::ffapi::is_physical(entry.name) {
+                continue;
+            }
+            let bytes = open(&entry, std::mem::take(&mut buffers.file))?;
+            let arena = &mut buffers.arena;
+            arena.clear();
+            if arena.capacity() > limits::BUFFER_KEPT_BYTES_MAX {
+                *arena = Vec::new();
+            }
+            let pieces = ffapi::frame::file(entry.name, bytes.bytes(), arena, |name| {
+                let beside = files::ffapi::physical(list, entry.name, name);
+                beside.map(|entry| open(&entry, Vec::new())).transpose()
+            })?;
+            let founds: Vec<Found<'_>> =
+                pieces.iter().map(|piece| piece.found(bytes.bytes(), arena)).collect();
+            let (format, name) = (self.format, entry.name);
+            let source = Source { format, name, tag: 0, bytes: bytes.bytes() };
+            visitor.batch(source, Frames::Files(founds.iter()))?;
+            buffers.file = bytes.into_buffer();
         }
         Ok(())
     }

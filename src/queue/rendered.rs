@@ -9,6 +9,7 @@
 use crate::mail::address::Mailbox;
 use crate::mail::date::Time;
 use crate::mail::envelope::write_hex;
+use crate::mail::header;
 use crate::mail::msmail;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -244,6 +245,111 @@ fn attached(attachment: &Attachment<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// What [`read`] makes of a content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Read<'a> {
+    /// The Date field.
+    pub date: Option<Time>,
+    /// The subject, decoded.
+    pub subject: Option<Vec<u8>>,
+    /// As X-Priority has it, else 3.
+    pub priority: u8,
+    /// The text.
+    pub text: &'a [u8],
+    /// Names and bytes of the attachments.
+    pub attachments: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What makes the boundary.
+    pub boundary_name: &'a [u8],
+}
+
+/// Takes a content apart that [`append`] may have made, but for its addresses; none where it can't
+/// be one. Only rendering it again tells whether it is.
+pub fn read(content: &[u8]) -> Option<Read<'_>> {
+    let mut read = Read { priority: 3, ..Read::default() };
+    let mut boundary = None;
+    for field in header::fields(content) {
+        let value = field.trimmed();
+        match field.name {
+            b"From" | b"To" | b"Cc" | b"MIME-Version" | b"Content-Transfer-Encoding" => {}
+            b"Date" => read.date = Some(Time::parse_mail(value)?),
+            b"Subject" => read.subject = Some(read_subject(value)?),
+            b"X-Priority" => read.priority = std::str::from_utf8(value).ok()?.parse().ok()?,
+            b"Content-Type" => {
+                let quoted = value.strip_prefix(b"multipart/mixed; boundary=\"");
+                boundary = quoted.and_then(|quoted| quoted.strip_suffix(b"\""));
+            }
+            _ => return None,
+        }
+    }
+    let body = content.get(header::section_len(content)..)?.strip_prefix(b"\r\n")?;
+    let Some(boundary) = boundary else {
+        read.text = body;
+        return Some(read);
+    };
+    let name_end = boundary.iter().rposition(|byte| *byte != b'_')? + 1;
+    read.boundary_name = boundary.get(..name_end)?.strip_prefix(b"=_")?;
+    let delimiter = [b"\r\n--", boundary].concat();
+    // The empty line before the first delimiter ends the header section.
+    let parts = content.get(content.len() - body.len() - 2..)?;
+    let mut starts = memmem::find_iter(parts, &delimiter).map(|at| at + delimiter.len()).peekable();
+    let mut is_first = true;
+    while let Some(start) = starts.next() {
+        let Some(next) = starts.peek() else { break };
+        let part = parts.get(start..next - delimiter.len())?.strip_prefix(b"\r\n")?;
+        // Of an empty attachment's empty line, the line end is the next delimiter's.
+        let head_len = memmem::find(part, b"\r\n\r\n").or_else(|| part.len().checked_sub(2))?;
+        let (head, body) = (part.get(..head_len)?, part.get(head_len + 4..).unwrap_or_default());
+        if is_first {
+            read.text = body;
+        } else {
+            read.attachments.push((read_name(head)?, read_base64(body)?));
+        }
+        is_first = false;
+    }
+    Some(read)
+}
+
+/// Undoes [`write_subject`].
+fn read_subject(value: &[u8]) -> Option<Vec<u8>> {
+    if !value.starts_with(b"=?") {
+        return Some(value.to_vec());
+    }
+    let mut subject = Vec::new();
+    for word in value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+        let at = memmem::find(word, b"?B?")? + 3;
+        let text = word.get(at..)?.strip_suffix(b"?=")?;
+        subject.extend(STANDARD.decode(text).ok()?);
+    }
+    Some(subject)
+}
+
+/// The name of an attachment, from the fields of its part.
+fn read_name(head: &[u8]) -> Option<Vec<u8>> {
+    let at = memmem::find(head, b"; filename")? + b"; filename".len();
+    let value = head.get(at..)?;
+    if let Some(quoted) = value.strip_prefix(b"=\"") {
+        return Some(quoted.strip_suffix(b"\"")?.to_vec());
+    }
+    let mut escaped = value.strip_prefix(b"*=unknown-8bit''")?;
+    let mut name = Vec::new();
+    while let [byte, rest @ ..] = escaped {
+        escaped = rest;
+        if *byte == b'%' {
+            let (digits, rest) = rest.split_at_checked(2)?;
+            name.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            escaped = rest;
+        } else {
+            name.push(*byte);
+        }
+    }
+    Some(name)
+}
+
+fn read_base64(lines: &[u8]) -> Option<Vec<u8>> {
+    let text: Vec<u8> = lines.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    STANDARD.decode(text).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,7 +472,7 @@ mod tests {
             subject in "\\PC{0,100}",
             text in proptest::collection::vec(any::<u8>(), 0..200),
             names in proptest::collection::vec("[ -~&&[^\"\\\\]]{1,20}", 0..3),
-            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            bytes in proptest::collection::vec(any::<u8>(), 0..120),
         ) {
             let attachments: Vec<Attachment<'_>> = names
                 .iter()
@@ -383,6 +489,14 @@ mod tests {
                 ..Message::default()
             };
             let content = rendered(&message);
+            let back = read(&content).unwrap();
+            prop_assert_eq!(back.subject.unwrap_or_default(), subject.as_bytes());
+            prop_assert_eq!(back.text, &text);
+            let boundary_name = if names.is_empty() { &b""[..] } else { b"00000001" };
+            prop_assert_eq!(back.boundary_name, boundary_name);
+            let files: Vec<_> =
+                names.iter().map(|name| (name.clone().into_bytes(), bytes.clone())).collect();
+            prop_assert_eq!(back.attachments, files);
             prop_assert!(content.split(|&b| b == b'\n').all(|line| line.len() < 998 + 2));
             let parsed = MessageParser::default().parse(&content).unwrap();
             if !subject.starts_with(' ') && !subject.ends_with(' ') {

@@ -6,9 +6,10 @@
 //! over before it is appended.
 
 use super::{Counts, PerStream, SpoolError};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 /// What a stream's file of a part is, when done.
@@ -48,23 +49,47 @@ pub const NAME: &str = "commits";
 /// # Errors
 /// It can't be read, or a line within is bad.
 pub fn read(run: &Path) -> Result<(Vec<Commit>, u64), SpoolError> {
-    let path = run.join(NAME);
-    let bytes = std::fs::read(&path).map_err(SpoolError::read(&path))?;
-    let mut commits = Vec::new();
+    read_from(run, 0)
+}
+
+/// Reads what a log has from an offset on, which an earlier reading gave.
+///
+/// # Errors
+/// As with [`read`].
+pub fn read_from(run: &Path, start: u64) -> Result<(Vec<Commit>, u64), SpoolError> {
+    read_lines(&run.join(NAME), start)
+}
+
+/// Reads a log whose lines are as those of this one.
+pub(super) fn read_lines<T: DeserializeOwned>(
+    path: &Path,
+    start: u64,
+) -> Result<(Vec<T>, u64), SpoolError> {
+    let mut bytes = Vec::new();
+    let mut read = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(start))?;
+        file.read_to_end(&mut bytes)
+    };
+    read().map_err(SpoolError::read(path))?;
+    let mut lines = Vec::new();
     let mut at = 0;
     for line in bytes.split_inclusive(|&b| b == b'\n') {
         match parse(line) {
-            Some(commit) => commits.push(commit),
+            Some(value) => lines.push(value),
             // Only the last line can be torn.
             None if at + line.len() == bytes.len() => break,
-            None => return Err(SpoolError::altered(&path, format!("bad line at offset {at}"))),
+            None => {
+                let offset = start + at as u64;
+                return Err(SpoolError::altered(path, format!("bad line at offset {offset}")));
+            }
         }
         at += line.len();
     }
-    Ok((commits, at as u64))
+    Ok((lines, start + at as u64))
 }
 
-fn parse(line: &[u8]) -> Option<Commit> {
+fn parse<T: DeserializeOwned>(line: &[u8]) -> Option<T> {
     let (checksum, rest) = line.strip_suffix(b"\n")?.split_at_checked(8)?;
     let json = rest.strip_prefix(b" ")?;
     let checksum = u32::from_str_radix(str::from_utf8(checksum).ok()?, 16).ok()?;
@@ -98,14 +123,20 @@ impl Log {
     pub fn append(&mut self, commits: &[Commit], sync: bool) -> std::io::Result<()> {
         self.line.clear();
         for commit in commits {
-            let json = serde_json::to_vec(commit)?;
-            write!(self.line, "{:08x} ", crc32c::crc32c(&json))?;
-            self.line.extend_from_slice(&json);
-            self.line.push(b'\n');
+            append_line(&mut self.line, commit)?;
         }
         self.file.write_all(&self.line)?;
         if sync { self.file.sync_data() } else { Ok(()) }
     }
+}
+
+/// Appends a line of a log.
+pub(super) fn append_line(out: &mut Vec<u8>, value: &impl Serialize) -> std::io::Result<()> {
+    let json = serde_json::to_vec(value)?;
+    write!(out, "{:08x} ", crc32c::crc32c(&json))?;
+    out.extend_from_slice(&json);
+    out.push(b'\n');
+    Ok(())
 }
 
 #[cfg(test)]

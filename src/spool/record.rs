@@ -178,6 +178,9 @@ impl<'c> Judged<'c, '_> {
         out.origin(self.origin.name, self.origin.offset, self.origin.length);
         out.u32(tag::DISPOSITIONS, self.count());
         out.text(tag::REPORT_OF, |out| self.envelope.queue_id.write(out));
+        for original in &self.envelope.originals {
+            out.bytes(tag::ORIGINAL, original);
+        }
         out.nested(tag::RECIPIENT, |out| out.bytes(recipient_tag::FORWARD_PATH, to));
         for (index, disposition) in self.dispositions().iter().enumerate() {
             if disposition.outcome == Outcome::Failed && disposition.report_to == to {

@@ -46,7 +46,7 @@ fn places_and_checksums_are_those_of_the_manifest() {
         let name = match format {
             Format::Segment => "queue.seg",
             Format::Mbox => "queue.mbox",
-            Format::Maildir | Format::Eml => "queue",
+            Format::Maildir | Format::Eml | Format::PostOffice => "queue",
         };
         for message in objects.iter().filter(|object| object["damage"].is_null()) {
             check_message(message, name);

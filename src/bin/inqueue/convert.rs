@@ -8,9 +8,10 @@ use crate::json;
 use crate::options::Recipients;
 use crate::output::{bytes, ended, tell, write_shown};
 use indicatif::{ProgressBar, ProgressStyle};
-use inqueue::deliver::{self, Converted, Target};
+use inqueue::deliver::{self, Converted, Target, TargetFormat};
 use inqueue::limits;
 use inqueue::queue::Queue;
+use inqueue::queue::ffapi::LineEnd;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -26,9 +27,12 @@ pub(crate) struct ConvertArgs {
     queue: String,
     #[command(flatten)]
     recipients: Recipients,
-    /// What to make: segment:PATH, mbox:PATH (mboxrd), maildir:PATH or eml:PATH
+    /// What to make: segment:PATH, mbox:PATH (mboxrd), maildir:PATH, eml:PATH or ffapi:PATH
     #[arg(long, value_name = "FORMAT:PATH", value_parser = target)]
     to: Target,
+    /// What ends the lines of ffapi: cr (as the original's -f0, the default), lf or crlf
+    #[arg(long, value_name = "END", value_parser = line_end)]
+    line_end: Option<LineEnd>,
     /// The summary as one JSON object
     #[arg(long)]
     json: bool,
@@ -38,17 +42,35 @@ pub(crate) struct ConvertArgs {
 }
 
 fn target(spec: &str) -> Result<Target, String> {
-    let why = "expected segment:PATH, mbox:PATH, maildir:PATH or eml:PATH";
+    let why = "expected segment:PATH, mbox:PATH, maildir:PATH, eml:PATH or ffapi:PATH";
     Target::parse(spec).ok_or_else(|| why.to_owned())
 }
 
+fn line_end(name: &str) -> Result<LineEnd, String> {
+    let all = [LineEnd::Cr, LineEnd::Lf, LineEnd::CrLf];
+    let named = all.into_iter().find(|line_end| line_end.name() == name);
+    named.ok_or_else(|| "expected cr, lf or crlf".to_owned())
+}
+
+/// The target, with its line ends.
+fn whole_target(args: &ConvertArgs) -> anyhow::Result<Target> {
+    let mut target = args.to.clone();
+    match (target.format, args.line_end) {
+        (_, None) => {}
+        (TargetFormat::Ffapi(_), Some(line_end)) => target.format = TargetFormat::Ffapi(line_end),
+        _ => anyhow::bail!("--line-end is for --to ffapi:PATH alone (leave it out)"),
+    }
+    Ok(target)
+}
+
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
+    let target = whole_target(args)?;
     let queue = Queue::open(&args.queue)?;
     let parts = queue.cut(limits::PART_BYTES_MAX)?;
     let bar = if args.quiet { ProgressBar::hidden() } else { progress_bar(queue.total_bytes()) };
     let mut progress = |done| bar.set_position(done);
     let converted =
-        deliver::convert(&queue, &parts, args.recipients.order(), &args.to, &mut progress);
+        deliver::convert(&queue, &parts, args.recipients.order(), &target, &mut progress);
     bar.finish_and_clear();
     let converted = converted?;
     tell_damage(&converted);

@@ -8,6 +8,7 @@
 mod audit;
 mod check;
 mod convert;
+mod drain;
 mod events;
 mod inspect;
 mod json;
@@ -27,7 +28,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A mail queue processing engine: judges, reports on and rescues queues of mail; loses nothing.
 ///
 /// A QUEUE is a file or folder, with or without its format before it: segment:, mbox: (mboxrd:,
-/// mboxo:, mboxcl:, mboxcl2:), maildir: or eml:. No command changes the queue that it reads.
+/// mboxo:, mboxcl:, mboxcl2:), maildir:, eml:, ffapi: or postoffice:.
+/// No command changes the queue that it reads, but for `run --drain`.
 #[derive(Debug, Parser)]
 #[command(name = "inqueue", version, max_term_width = 100)]
 struct Cli {

@@ -8,7 +8,7 @@ use inqueue::mail::envelope::{Envelope, Notify, Recipient};
 use inqueue::mail::header::HeaderFacts;
 use inqueue::queue::envelope::{self, RecipientOrder};
 use inqueue::queue::segment::read::{Notes, RecipientNotes, notes};
-use inqueue::queue::{Buffers, Damage, DamageKind, Format, Found, Framed, Frames};
+use inqueue::queue::{Buffers, Damage, DamageKind, Found, Framed, Frames};
 use inqueue::queue::{Queue, Source, Span, Visit};
 
 /// A message, with all that is known of it.
@@ -81,7 +81,7 @@ impl<F: FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>> Visit for Reader<F> {
             };
             let file = envelope::file_name(&source, &found);
             recipient_notes.clear();
-            let (facts, notes) = if source.format == Format::Segment {
+            let (facts, notes) = if source.format.has_envelope() {
                 let notes = notes(found.head, |notes| recipient_notes.push(notes));
                 (HeaderFacts::default(), notes)
             } else {

@@ -3,12 +3,16 @@
 //! Here: the options, the signals, progress and the summary. Not here: any of the work. The clock
 //! of the machine and its name are asked once (`options`); everything behind takes them as values.
 
+use crate::drain;
+use crate::events::{live_target, log_size};
 use crate::options::{self, Recipients, size, time};
 use crate::output;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use inqueue::decide::{Policy, Remote};
+use inqueue::deliver::drain::Drained;
+use inqueue::deliver::{EventTarget, Follow, Logged};
 use inqueue::directory::Directory;
 use inqueue::engine::{self, Progress, Request, Run, Settings, Stop, Summary};
 use inqueue::limits;
@@ -64,6 +68,18 @@ pub(crate) struct RunArgs {
     lifetime: i64,
     #[command(flatten)]
     recipients: Recipients,
+    /// Logs events as parts are committed: evt:FILE, syslog:FILE, syslog:udp://HOST:PORT,
+    /// syslog:tcp://HOST:PORT, syslog:unix:PATH (docs/events.md). A log that fails never stops the
+    /// run
+    #[arg(long, value_name = "FORM:TARGET", value_parser = live_target)]
+    log: Option<EventTarget>,
+    /// Bytes of one file of a Windows event log, as 1M, 64M: then the next is begun
+    #[arg(long, value_name = "BYTES", value_parser = log_size, default_value_t = limits::LOG_BYTES)]
+    log_size: u64,
+    /// Takes what is committed out of the queue, and delivers it into its mailbags (post offices
+    /// alone)
+    #[arg(long)]
+    drain: bool,
     /// Says nothing but errors
     #[arg(long, short)]
     quiet: bool,
@@ -118,7 +134,15 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         signal_hook::flag::register_conditional_shutdown(signal, 1, stop.flag())?;
         signal_hook::flag::register(signal, stop.flag())?;
     }
-    let queues = args.queues.iter().map(|spec| Queue::open(spec)).collect::<Result<Vec<_>, _>>()?;
+    let open = || args.queues.iter().map(|spec| Queue::open(spec)).collect::<Result<Vec<_>, _>>();
+    let mut queues = open()?;
+    // Given back when all is done.
+    let mut _locks = Vec::new();
+    if args.drain {
+        _locks = drain::lock(&queues, &args.out, options::now(None)?)?;
+        // What came in before the lock was taken belongs to it.
+        queues = open()?;
+    }
     for queue in queues.iter().filter(|_| !args.quiet) {
         let passed_over = queue.file_list().map_or(0, FileList::passed_over);
         if passed_over > 0 {
@@ -138,30 +162,44 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let mut run = Run::begin(&args.out, request(args, queues)?, &directory)?;
     let bar = bar(args, &run);
-    let settings = Settings {
-        workers: args.workers.map(usize::from),
-        sync: match args.sync {
-            SyncArg::Commit => Sync::Commit,
-            SyncArg::End => Sync::End,
-            SyncArg::Never => Sync::Never,
-        },
-        stop: &stop,
+    let sync = match args.sync {
+        SyncArg::Commit => Sync::Commit,
+        SyncArg::End => Sync::End,
+        SyncArg::Never => Sync::Never,
     };
+    let settings = Settings { workers: args.workers.map(usize::from), sync, stop: &stop };
+    let mut log = args.log.as_ref().map(|target| Follow::begin(&args.out, target, args.log_size));
     let mut done = 0;
     let mut before = None;
     let summary = engine::run(&mut run, &directory, settings, &mut |progress: &Progress| {
         done = progress.bytes - *before.get_or_insert(progress.bytes);
         bar.set_position(progress.bytes);
         bar.set_message(format!("{} messages", progress.counts.messages));
+        if let Some(log) = &mut log {
+            log.advance();
+        }
     })?;
+    let log = log.map(|log| log.finish(summary.finished));
     bar.finish_and_clear();
+    let is_drained = args.drain && summary.finished;
+    let drained = is_drained.then(|| drain::drain(&args.out, sync)).transpose()?;
     let seconds = started.elapsed().as_secs_f64();
+    let drained_counts = drained.as_ref().map(|(drained, _)| drained);
     if args.json {
-        print_json(args, &run, &summary)?;
+        print_json(args, &run, &summary, log.as_ref(), drained_counts)?;
     } else if !args.quiet {
         print_table(&args.out, &run, &summary, (done, seconds))?;
+        if let Some(drained) = drained_counts {
+            writeln!(io::stdout().lock(), "{}", drain::table(drained))?;
+        }
     }
-    end(args, &summary)
+    if let Some(Logged { missing, error: Some(error), .. }) = &log {
+        output::tell(&format!("events not logged: {missing}: {error}"));
+    }
+    match drained {
+        Some((_, false)) => Ok(ExitCode::from(1)),
+        _ => end(args, &summary),
+    }
 }
 
 fn request(args: &RunArgs, queues: Vec<Queue>) -> anyhow::Result<Request> {
@@ -214,7 +252,17 @@ fn end(args: &RunArgs, summary: &Summary) -> anyhow::Result<ExitCode> {
     Ok(if set_aside { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
-fn print_json(args: &RunArgs, run: &Run, summary: &Summary) -> anyhow::Result<()> {
+fn print_json(
+    args: &RunArgs,
+    run: &Run,
+    summary: &Summary,
+    log: Option<&Logged>,
+    drained: Option<&Drained>,
+) -> anyhow::Result<()> {
+    let log = log.map(|log| {
+        let error = log.error.as_ref().map(ToString::to_string);
+        serde_json::json!({"events": log.events, "missing": log.missing, "error": error})
+    });
     let object = serde_json::json!({
         "run": args.out,
         "finished": summary.finished,
@@ -223,6 +271,8 @@ fn print_json(args: &RunArgs, run: &Run, summary: &Summary) -> anyhow::Result<()
         "parts_resumed": run.parts_done(),
         "workers_lost": summary.workers_lost,
         "counts": summary.counts,
+        "log": log,
+        "drained": drained,
         "errors": summary.errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
     writeln!(io::stdout().lock(), "{object}")?;

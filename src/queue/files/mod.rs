@@ -31,11 +31,14 @@
 //! | | n | the paths, one behind the other |
 //! | | 4 | CRC32C of everything before |
 
+pub mod ffapi;
 mod take;
 #[cfg(test)]
 mod tests;
 
 use crate::limits;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -90,6 +93,31 @@ impl FileList {
     /// `limits::FILES_MAX` files.
     pub fn take(root: &Path, folder: Folder) -> Result<Self, FilesError> {
         take::take(root, folder)
+    }
+
+    /// A list of these files: by name, length and time of last change.
+    fn of(files: &BTreeMap<Vec<u8>, (u64, i64)>, passed_over: u64) -> Self {
+        let mut list = Self { passed_over, ..Self::default() };
+        for (name, &(size, mtime_ns)) in files {
+            // They are in order, and no name is empty.
+            let _ = list.push(Entry { name, size, mtime_ns });
+        }
+        list
+    }
+
+    /// The file of this name.
+    pub fn find(&self, name: &[u8]) -> Option<Entry<'_>> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let entry = self.get(middle)?;
+            match entry.name.cmp(name) {
+                Ordering::Equal => return Some(entry),
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+            }
+        }
+        None
     }
 
     /// Count of files.

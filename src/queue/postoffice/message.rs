@@ -72,6 +72,13 @@ enum PieceKind {
 }
 
 impl Piece {
+    /// A range of an MBG that names no message: a record, or the rest behind the last.
+    pub fn damage(offset: u64, len: usize) -> Self {
+        let is_record = len == RECORD_BYTES;
+        let kind = if is_record { DamageKind::Slot } else { DamageKind::TornTail };
+        Self { offset, length: len as u64, kind: PieceKind::Damage(kind) }
+    }
+
     /// The slot's message, or damage.
     pub fn framed<'a>(&self, arena: &'a [u8]) -> Framed<'a> {
         let (offset, length) = (self.offset, self.length);
@@ -87,7 +94,49 @@ impl Piece {
     }
 }
 
+/// The files of a slot's message.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'f> {
+    /// P1, if it is there.
+    pub p1: Option<&'f [u8]>,
+    /// MAI, if it is there.
+    pub mai: Option<&'f [u8]>,
+    /// The content.
+    pub content: ContentFrom<'f>,
+}
+
+/// Where a content comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum ContentFrom<'f> {
+    /// MAI, and the files of its attachments.
+    Disk,
+    /// It is known.
+    Known(&'f [u8]),
+}
+
 impl BagReader {
+    /// A reader of a bag whose files are gone: for [`BagReader::again`] alone.
+    pub fn without_files(bag: &Bag, own_name: &[u8]) -> Self {
+        Self::new(Office::at(Path::new("")), bag, own_name.to_vec(), None)
+    }
+
+    fn new(office: Office, bag: &Bag, own_name: Vec<u8>, owner: Option<Vec<u8>>) -> Self {
+        let name = bag.bag();
+        let separator = if bag.office.is_empty() { "" } else { "/" };
+        Self {
+            office,
+            prefix: format!("{}{separator}{name}", bag.office),
+            own_name,
+            is_inbound: is_inbound(&name),
+            bag: name,
+            owner,
+            p1: Vec::new(),
+            mai: Vec::new(),
+            att: Vec::new(),
+            path: Vec::new(),
+        }
+    }
+
     /// A reader of a bag of the post offices under `root`.
     ///
     /// # Errors
@@ -95,21 +144,9 @@ impl BagReader {
     pub fn open(root: &Path, bag: &Bag) -> io::Result<Self> {
         let office = Office::at(&root.join(&bag.office));
         let name = bag.bag();
-        let is_inbound = matches!(name.as_str(), "INQUEUE" | "INQUEUE3");
-        let owner = if is_inbound { None } else { tables::owner(&office, &name)? };
-        let separator = if bag.office.is_empty() { "" } else { "/" };
-        Ok(Self {
-            own_name: tables::own_name(&office)?,
-            prefix: format!("{}{separator}{name}", bag.office),
-            bag: name,
-            office,
-            is_inbound,
-            owner,
-            p1: Vec::new(),
-            mai: Vec::new(),
-            att: Vec::new(),
-            path: Vec::new(),
-        })
+        let owner = if is_inbound(&name) { None } else { tables::owner(&office, &name)? };
+        let own_name = tables::own_name(&office)?;
+        Ok(Self::new(office, bag, own_name, owner))
     }
 
     /// Reads slots into the arena; none where a record isn't what it was when the list was taken.
@@ -152,17 +189,51 @@ impl BagReader {
         name: HexName,
         arena: &mut Vec<u8>,
     ) -> io::Result<PieceKind> {
-        let (mut p1_bytes, mut mai_bytes) =
-            (std::mem::take(&mut self.p1), std::mem::take(&mut self.mai));
-        let p1_found = self.file(Folder::P1, name, limits::P1_BYTES_MAX, &mut p1_bytes)?;
-        let mai_found = self.file(Folder::Mai, name, limits::MAI_BYTES_MAX, &mut mai_bytes)?;
-        let p1 = P1::read(&p1_bytes);
-        let mai = Mai::read(&mai_bytes);
+        let (mut p1, mut mai) = (std::mem::take(&mut self.p1), std::mem::take(&mut self.mai));
+        let p1_found = self.file(Folder::P1, name, limits::P1_BYTES_MAX, &mut p1)?;
+        let mai_found = self.file(Folder::Mai, name, limits::MAI_BYTES_MAX, &mut mai)?;
+        let is_there = |found: office::Found| found != office::Found::Missing;
+        let files = Files {
+            p1: is_there(p1_found).then_some(&p1[..]),
+            mai: is_there(mai_found).then_some(&mai[..]),
+            content: ContentFrom::Disk,
+        };
+        let kind = self.make((slot, record, name), files, arena);
+        (self.p1, self.mai) = (p1, mai);
+        kind
+    }
+
+    /// The message of a slot that is gone, from what a record of a stream has kept of it.
+    pub fn again(
+        &mut self,
+        slot: u32,
+        record: &[u8; RECORD_BYTES],
+        files: Files<'_>,
+        arena: &mut Vec<u8>,
+    ) -> Piece {
+        let record = Record::new(record);
+        let kind = record.mai().and_then(|name| {
+            // Nothing is read from the disk: this can't fail.
+            self.make((slot, record, name), files, arena).ok()
+        });
+        let kind = kind.unwrap_or(PieceKind::Damage(DamageKind::Slot));
+        let length = RECORD_BYTES as u64;
+        Piece { offset: u64::from(slot) * length, length, kind }
+    }
+
+    fn make(
+        &mut self,
+        (slot, record, name): (u32, Record<'_>, HexName),
+        files: Files<'_>,
+        arena: &mut Vec<u8>,
+    ) -> io::Result<PieceKind> {
+        let p1 = files.p1.map(P1::read);
+        let mai = files.mai.map(Mai::read);
         let number = match () {
-            () if self.is_inbound && p1_found == office::Found::Missing => Some(21),
-            () if p1_found != office::Found::Missing && p1.is_err() => Some(24),
-            () if mai_found == office::Found::Missing => Some(16),
-            () if mai.is_err() => Some(23),
+            () if self.is_inbound && p1.is_none() => Some(21),
+            () if matches!(p1, Some(Err(_))) => Some(24),
+            () if mai.is_none() => Some(16),
+            () if matches!(mai, Some(Err(_))) => Some(23),
             () => None,
         };
         let reason_at = arena.len();
@@ -170,13 +241,23 @@ impl BagReader {
             arena.extend_from_slice(format!("[{number:03}] {}", original_text(number)).as_bytes());
         }
         let set_aside = number.map(|_| reason_at..arena.len());
-        let slot = InSlot { slot, record, name, p1: p1.ok(), mai: mai.ok() };
+        let slot = InSlot {
+            slot,
+            record,
+            name,
+            p1: p1.and_then(Result::ok),
+            mai: mai.and_then(Result::ok),
+        };
         let head_at = arena.len();
-        self.head(&slot, (&p1_bytes, &mai_bytes), arena);
+        self.head(&slot, &files, arena);
         let head = head_at..arena.len();
-        let has_all = match &slot.mai {
-            Some(mai) => self.content(mai, name, arena)?,
-            None => true,
+        let has_all = match (&slot.mai, files.content) {
+            (_, ContentFrom::Known(content)) => {
+                arena.extend_from_slice(content);
+                true
+            }
+            (Some(mai), ContentFrom::Disk) => self.content(mai, name, arena)?,
+            (None, ContentFrom::Disk) => true,
         };
         let content = head.end..arena.len();
         let condition = if slot.is_circular(&self.own_name) {
@@ -184,8 +265,6 @@ impl BagReader {
         } else {
             (!has_all).then_some(Condition::MissingAttachment)
         };
-        drop(slot);
-        (self.p1, self.mai) = (p1_bytes, mai_bytes);
         Ok(PieceKind::Message { head, content, set_aside, condition })
     }
 
@@ -201,7 +280,7 @@ impl BagReader {
     }
 
     /// Appends the envelope.
-    fn head(&mut self, slot: &InSlot<'_>, (p1, mai): (&[u8], &[u8]), arena: &mut Vec<u8>) {
+    fn head(&mut self, slot: &InSlot<'_>, files: &Files<'_>, arena: &mut Vec<u8>) {
         let mut path = std::mem::take(&mut self.path);
         let mut out = Fields::new(arena);
         let time = |time: Time| time.0.to_le_bytes();
@@ -232,10 +311,11 @@ impl BagReader {
         }
         let limit = slot.mai.as_ref().and_then(|mai| mai.hop_limit).unwrap_or(HOP_LIMIT);
         out.u32(tag::HOP_LIMIT, u32::from(limit));
+        let record = Some(&slot.record.bytes()[..]);
         for (kind, bytes) in
-            [(original::RECORD, &slot.record.bytes()[..]), (original::P1, p1), (original::MAI, mai)]
+            [(original::RECORD, record), (original::P1, files.p1), (original::MAI, files.mai)]
         {
-            if !bytes.is_empty() {
+            if let Some(bytes) = bytes {
                 out.text(tag::ORIGINAL, |out| {
                     out.push(kind);
                     out.extend_from_slice(bytes);
@@ -349,6 +429,11 @@ impl<'f> InSlot<'f> {
         let hops = self.p1.iter().flat_map(|p1| &p1.hops);
         hops.into_iter().any(|hop| hop.eq_ignore_ascii_case(own_name))
     }
+}
+
+/// Mail comes in by it: each of its messages has a P1.
+fn is_inbound(bag: &str) -> bool {
+    matches!(bag, "INQUEUE" | "INQUEUE3")
 }
 
 /// Appends the reverse-path of a sender's address: reports come from POSTMASTER, and aren't

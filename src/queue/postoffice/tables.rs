@@ -35,6 +35,9 @@ pub struct Tables {
     pub full: Vec<String>,
     /// Groups and their members; none where the file of members is missing.
     pub groups: Vec<(String, Option<Vec<String>>)>,
+    /// Groups that name a mailbag of no mailbox here, and the number: it is left out.
+    #[serde(default)]
+    pub strangers: Vec<(String, String)>,
     /// Where mail for POSTMASTER goes: itself a mailbox, or an alias to one.
     pub postmaster: Option<String>,
     /// Domains that are reached by a bag, and the routes to it.
@@ -89,14 +92,17 @@ impl Tables {
             let mem = format!("{mem}.MEM");
             let found = office.read(Folder::Mem, &mem, limits::MEM_BYTES_MAX, &mut members)?;
             let is_there = found == super::office::Found::Whole;
-            let members = members.chunks_exact(4).filter_map(|number| {
-                let number = u32::from_le_bytes(number.try_into().ok()?);
-                let bag = String::from_utf8_lossy(&hex_name_of(number)).into_owned();
-                let user = users.iter().find(|user| user.bag == bag)?;
-                Some(self.own(&user.mailbox))
-            });
-            let members: Vec<String> = members.collect();
-            self.groups.push((self.own(name), is_there.then_some(members)));
+            let group = self.own(name);
+            let mut mailboxes = Vec::new();
+            for number in members.as_chunks().0 {
+                let bag = hex_name_of(u32::from_le_bytes(*number));
+                let bag = String::from_utf8_lossy(&bag).into_owned();
+                match users.iter().find(|user| user.bag == bag) {
+                    Some(user) => mailboxes.push(self.own(&user.mailbox)),
+                    None => self.strangers.push((group.clone(), bag)),
+                }
+            }
+            self.groups.push((group, is_there.then_some(mailboxes)));
         }
         Ok(())
     }

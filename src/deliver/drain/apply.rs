@@ -1,0 +1,275 @@
+//! Does to a post office what the log says: puts in, and takes out.
+//!
+//! Everything here can be done again after a crash: what is there already is left as it is. Other
+//! programs may read and change the mailbags meanwhile: a record is whole before its bit says that
+//! it is there, and of a KEY only the bytes that change are written. Not here: what is to be done
+//! (`work`), and in what order all post offices are (`mod`). Invariants: a MAI is in a bag at most
+//! once; no live slot is written over.
+
+use crate::queue::postoffice::bag::{
+    HexName, KEY_BYTES, Key, RECORD_BYTES, Record, SLOTS_MAX, hex_name, place, records,
+};
+use crate::queue::postoffice::mai::{self, COUNTER_AT};
+use crate::queue::postoffice::office::{Folder, Office, file_name};
+use crate::spool::drain::{Counter, NewFile, Put, TakeOut, Work};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+/// Records that aren't in their bags.
+#[derive(Debug, Default)]
+pub(super) struct NotIn {
+    /// Their bags are full, or can't be used.
+    pub(super) waiting: Vec<Put>,
+    /// Reports whose name another program has taken meanwhile.
+    pub(super) nameless: usize,
+}
+
+/// Puts files, references and records in.
+pub(super) fn put_in(office: &Office, work: &Work, is_redo: bool) -> io::Result<NotIn> {
+    let mut not_ours = HashSet::new();
+    for file in &work.files {
+        if !write_file(office, file)? {
+            not_ours.insert(file.name.as_bytes());
+        }
+    }
+    for counter in &work.counters {
+        set_counter(office, counter, is_redo)?;
+    }
+    let mut not_in = NotIn::default();
+    let mut by_bag: BTreeMap<&str, Vec<&Put>> = BTreeMap::new();
+    for put in &work.puts {
+        let name = Record::new(&put.record()).mai();
+        if put.is_report && name.is_some_and(|name| not_ours.contains(&name[..])) {
+            not_in.nameless += 1;
+        } else {
+            by_bag.entry(&put.bag).or_default().push(put);
+        }
+    }
+    for (bag, puts) in by_bag {
+        not_in.waiting.extend(into_bag(office, bag, &puts, is_redo)?.into_iter().cloned());
+    }
+    Ok(not_in)
+}
+
+/// Puts records into one bag; gives those that found no place.
+pub(super) fn into_bag<'p>(
+    office: &Office,
+    bag: &str,
+    puts: &[&'p Put],
+    is_redo: bool,
+) -> io::Result<Vec<&'p Put>> {
+    let key_path = office.path(Folder::Key, &format!("{bag}.KEY"));
+    let mbg_path = office.path(Folder::Mbg, &format!("{bag}.MBG"));
+    let open = |path: &Path| {
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    };
+    let (mut key_file, mut mbg_file) = (open(&key_path)?, open(&mbg_path)?);
+    // Keeps other drains out of a bag that several post offices of theirs lead to.
+    key_file.lock()?;
+    let mut mbg = Vec::new();
+    mbg_file.read_to_end(&mut mbg)?;
+    let Some(mut key) = read_key(&mut key_file, mbg.is_empty())? else {
+        return Ok(puts.to_vec());
+    };
+    if !cut_torn(&mbg_file, &mut mbg, puts)? {
+        return Ok(puts.to_vec());
+    }
+    let before = key.clone();
+    let fill = Fill::of(&mbg, &mut key, puts, is_redo);
+    let end = mbg.len() as u64;
+    for (slot, record) in &fill.reused {
+        mbg_file.write_all_at(record, u64::from(*slot) * RECORD_BYTES as u64)?;
+    }
+    mbg_file.write_all_at(&fill.appended, end)?;
+    write_key(&key_file, &before, &key)?;
+    Ok(fill.waiting)
+}
+
+/// A bag's KEY; an empty one for a bag that is just made; none where it is none.
+fn read_key(file: &mut File, is_new_bag: bool) -> io::Result<Option<Key>> {
+    let mut bytes = Vec::new();
+    file.take(KEY_BYTES as u64).read_to_end(&mut bytes)?;
+    if bytes.is_empty() && is_new_bag {
+        file.write_all_at(Key::empty().bytes(), 0)?;
+        return Ok(Some(Key::empty()));
+    }
+    Ok(Key::read(&bytes))
+}
+
+/// Cuts off what a crash has left of a record of ours. False where the rest isn't of ours: the bag
+/// is damaged.
+fn cut_torn(file: &File, mbg: &mut Vec<u8>, puts: &[&Put]) -> io::Result<bool> {
+    let whole = mbg.len() / RECORD_BYTES * RECORD_BYTES;
+    let rest = mbg.get(whole..).unwrap_or_default();
+    if !rest.is_empty() {
+        if !puts.iter().any(|put| put.record.starts_with(rest)) {
+            return Ok(false);
+        }
+        file.set_len(whole as u64)?;
+        mbg.truncate(whole);
+    }
+    Ok(true)
+}
+
+/// How records go into a bag.
+struct Fill<'p> {
+    reused: Vec<(u32, &'p [u8])>,
+    appended: Vec<u8>,
+    waiting: Vec<&'p Put>,
+}
+
+impl<'p> Fill<'p> {
+    /// The first vacant slot for each; `key` is changed as the bag's KEY is to be.
+    fn of(mbg: &[u8], key: &mut Key, puts: &[&'p Put], is_redo: bool) -> Self {
+        let (all, _) = records(mbg);
+        let mut fill = Self { reused: Vec::new(), appended: Vec::new(), waiting: Vec::new() };
+        let there: HashMap<HexName, u32> = (0..)
+            .zip(all)
+            .filter_map(|(slot, record)| Some((Record::new(record).mai()?, slot)))
+            .collect();
+        let mut vacant = 0;
+        let mut end = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let len = end;
+        let mut new = 0;
+        for put in puts {
+            let there = Record::new(&put.record()).mai().and_then(|name| there.get(&name));
+            if let Some(slot) = there {
+                // Written before the crash, but its bit may not have been.
+                if is_redo && key.is_deleted(*slot) {
+                    key.set_deleted(*slot, false);
+                    new += 1;
+                }
+                continue;
+            }
+            while vacant < len && !key.is_deleted(vacant) {
+                vacant += 1;
+            }
+            if vacant < len.min(SLOTS_MAX) {
+                fill.reused.push((vacant, &put.record));
+                key.set_deleted(vacant, false);
+            } else if end < SLOTS_MAX {
+                fill.appended.extend_from_slice(&put.record);
+                key.set_deleted(end, false);
+                end += 1;
+            } else {
+                fill.waiting.push(put);
+                continue;
+            }
+            new += 1;
+        }
+        key.count_new(new);
+        fill
+    }
+}
+
+/// Writes the bytes of a KEY that differ, the counters last.
+fn write_key(file: &File, before: &Key, after: &Key) -> io::Result<()> {
+    let changed = |at: &usize| before.bytes().get(*at) != after.bytes().get(*at);
+    let mut all: Vec<usize> = (0..KEY_BYTES).filter(changed).collect();
+    all.reverse();
+    for at in all {
+        if let Some(byte) = after.bytes().get(at..=at) {
+            file.write_all_at(byte, at as u64)?;
+        }
+    }
+    Ok(())
+}
+
+/// Marks slots as deleted, that still hold what was planned.
+pub(super) fn take_slots(office: &Office, bag: &str, out: &TakeOut) -> io::Result<()> {
+    if out.slots.is_empty() {
+        return Ok(());
+    }
+    let key_path = office.path(Folder::Key, &format!("{bag}.KEY"));
+    let mut file = OpenOptions::new().read(true).write(true).open(&key_path)?;
+    let mut mbg = Vec::new();
+    office.read(Folder::Mbg, &format!("{bag}.MBG"), u64::MAX - 1, &mut mbg)?;
+    let (all, _) = records(&mbg);
+    let Some(mut key) = read_key(&mut file, false)? else {
+        return Err(io::Error::other("KEY isn't one any more"));
+    };
+    let before = key.clone();
+    for taken in &out.slots {
+        let record = all.get(taken.slot as usize);
+        if record.is_some_and(|record| crc32c::crc32c(record) == taken.checksum) {
+            if place(taken.slot).is_none() {
+                return Err(io::Error::other("slots from 4096 on have no bit: salvage the queue"));
+            }
+            key.set_deleted(taken.slot, true);
+        }
+    }
+    write_key(&file, &before, &key)
+}
+
+/// Takes out what slots have left: their P1, and their reference to a MAI.
+pub(super) fn take_files(office: &Office, out: &TakeOut, is_redo: bool) -> io::Result<()> {
+    for file in &out.files {
+        write_file(office, file)?;
+    }
+    let remove = |folder: Folder, name: &str| {
+        let path = office.path(folder, &format!("{name}.{}", folder.name()));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    };
+    out.p1.iter().try_for_each(|name| remove(Folder::P1, name))?;
+    out.mai.iter().try_for_each(|name| remove(Folder::Mai, name))?;
+    for counter in &out.counters {
+        let left = set_counter(office, counter, is_redo)?;
+        if left == Some(0) {
+            // Attachments first: a MAI that is there has all of them.
+            remove(Folder::Mai, &counter.mai)?;
+            counter.att.iter().try_for_each(|name| remove(Folder::Att, name))?;
+        } else if left.is_none() && counter.to == 0 {
+            counter.att.iter().try_for_each(|name| remove(Folder::Att, name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Changes a MAI's counter; gives what it is then, none where there is no MAI.
+///
+/// Readers count down meanwhile: the difference is what is applied. Only after a crash, where it
+/// may have been already, a counter that is neither what it was nor what it shall be stays: one too
+/// high harms nobody.
+fn set_counter(office: &Office, counter: &Counter, is_redo: bool) -> io::Result<Option<u16>> {
+    let path = office.path(Folder::Mai, &format!("{}.MAI", counter.mai));
+    let file = match OpenOptions::new().read(true).write(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut start = [0; COUNTER_AT + 2];
+    file.read_exact_at(&mut start, 0)?;
+    let Some(now) = mai::counter(&start) else { return Ok(None) };
+    if is_redo && now != counter.from {
+        return Ok(Some(now));
+    }
+    let change = i32::from(counter.to) - i32::from(counter.from);
+    let then = u16::try_from((i32::from(now) + change).max(0)).unwrap_or(u16::MAX);
+    file.write_all_at(&then.to_le_bytes(), COUNTER_AT as u64)?;
+    Ok(Some(then))
+}
+
+/// Makes a file, wholly or not at all. False where another program has a MAI of that name.
+fn write_file(office: &Office, file: &NewFile) -> io::Result<bool> {
+    let folder = if file.folder == Folder::Mai.name() { Folder::Mai } else { Folder::P1 };
+    let Some(name) = hex_name(file.name.as_bytes()) else { return Ok(false) };
+    let path = office.path(folder, &file_name(folder, name));
+    if folder == Folder::Mai && path.exists() {
+        return Ok(fs::read(&path)? == file.bytes);
+    }
+    if let Some(above) = path.parent() {
+        fs::create_dir_all(above)?;
+    }
+    let beside = path.with_extension("NEW");
+    let mut to = File::create(&beside)?;
+    to.write_all(&file.bytes)?;
+    drop(to);
+    fs::rename(&beside, &path)?;
+    Ok(true)
+}
