@@ -23,6 +23,7 @@ mod ffapi;
 mod hazards;
 mod inspect;
 mod ndr_readers;
+mod postoffice;
 mod readers;
 mod real_mail;
 mod references;
