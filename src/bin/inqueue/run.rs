@@ -132,9 +132,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let open = || args.queues.iter().map(|spec| Queue::open(spec)).collect::<Result<Vec<_>, _>>();
     let mut queues = open()?;
     // Given back when all is done.
-    let mut _locks = Vec::new();
+    let mut _locks = None;
     if args.drain {
-        _locks = drain::lock(&queues, &args.out, options::now(None)?)?;
+        _locks = Some(drain::lock(&queues, &args.out, options::now(None)?)?);
         // What came in before the lock was taken belongs to it.
         queues = open()?;
     }
