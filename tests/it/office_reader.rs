@@ -204,13 +204,11 @@ pub(crate) fn live(files: &BTreeMap<String, Vec<u8>>) -> Vec<Slot> {
         let key = files.get(&format!("KEY/{bag}.KEY")).filter(|key| key.len() >= 560);
         for (slot, record) in mbg.chunks_exact(116).enumerate() {
             let Some(mai) = hex(&record[67..75]).filter(|_| record[75] == 0) else { continue };
-            let is_live = match key {
-                Some(key) => slot >= 4096 || key[48 + slot / 8] >> (slot % 8) & 1 == 0,
-                None => {
-                    let (_, is_there) = (mai_of(files, &mai), files.contains_key(&mai_path(&mai)));
-                    is_there || files.contains_key(&format!("P1/{mai}.P1"))
-                }
+            let is_there = || {
+                files.contains_key(&mai_path(&mai)) || files.contains_key(&format!("P1/{mai}.P1"))
             };
+            let bit = |key: &Vec<u8>| slot < 4096 && key[48 + slot / 8] >> (slot % 8) & 1 != 0;
+            let is_live = key.map_or_else(is_there, |key| !bit(key));
             let slot = Slot { bag: bag.to_owned(), mai };
             if is_live && !out.contains(&slot) {
                 out.push(slot);
