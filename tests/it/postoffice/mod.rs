@@ -10,5 +10,7 @@ mod full;
 mod locks;
 mod look;
 mod outcomes;
+mod proof;
 mod seed;
 mod small;
+mod told;
