@@ -147,7 +147,7 @@ fn nobody_works(survey: &Survey, clock: &Clock) -> Result<(), SalvageError> {
 #[expect(missing_docs, reason = "each says itself what it is")]
 pub enum SalvageError {
     #[error(
-        "{}: is not empty (name a new folder; what a salvage left that did not end is to be deleted)",
+        "{}: is not empty (name a new folder; delete what a salvage left that did not end)",
         path.display()
     )]
     Occupied { path: PathBuf },

@@ -106,6 +106,28 @@ fn some_folder(root: &Path, numbers: &mut Numbers) -> PathBuf {
     all.swap_remove(numbers.below(all.len()))
 }
 
+/// Appends a record of INQUEUE3 to it once more.
+fn twice(root: &Path, numbers: &mut Numbers) -> String {
+    let mbg = root.join("MBG/INQUEUE3.MBG");
+    let Ok(mut records) = fs::read(&mbg) else { return String::new() };
+    let from = numbers.below(records.len() / 116 + 1) * 116;
+    let record = records.get(from..from + 116).unwrap_or_default().to_vec();
+    records.extend(record);
+    write(&mbg, &records);
+    "a record twice".to_owned()
+}
+
+fn stale_lock(root: &Path) -> String {
+    let path = root.join("P1/INQUEUE3.0LK");
+    if !path.parent().unwrap().is_dir() {
+        return String::new();
+    }
+    write(&path, b"another program's");
+    let old = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+    "a stale lock".to_owned()
+}
+
 /// Damages a post office; says how.
 fn damage(root: &Path, numbers: &mut Numbers) -> String {
     let path = some_file(root, numbers);
@@ -157,25 +179,8 @@ fn damage(root: &Path, numbers: &mut Numbers) -> String {
             fs::rename(&path, &to).unwrap();
             return format!("renamed {} to {}", path.display(), to.display());
         }
-        10 => {
-            let mbg = root.join("MBG/INQUEUE3.MBG");
-            let Ok(mut records) = fs::read(&mbg) else { return String::new() };
-            let from = numbers.below(records.len() / 116 + 1) * 116;
-            let record = records.get(from..from + 116).unwrap_or_default().to_vec();
-            records.extend(record);
-            write(&mbg, &records);
-            return "a record twice".to_owned();
-        }
-        _ => {
-            let path = root.join("P1/INQUEUE3.0LK");
-            if !path.parent().unwrap().is_dir() {
-                return String::new();
-            }
-            write(&path, b"another program's");
-            let old = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-            fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
-            return "a stale lock".to_owned();
-        }
+        10 => return twice(root, numbers),
+        _ => return stale_lock(root),
     };
     write(&path, &bytes);
     format!("{how} {}", path.display())
