@@ -15,6 +15,10 @@ pub const MSMAIL_LOCAL_PART_BYTES_MAX: usize = 240;
 /// Longest path there, with its brackets: such a local-part, and any address type.
 pub const MSMAIL_PATH_BYTES_MAX: usize = 320;
 
+/// Longest MS Mail address that FFAPI text may have: a path that is too long for a mailbox may
+/// stand in one, escaped, and again; longer ones are refused, as their escapes take time.
+pub const FFAPI_ADDRESS_BYTES_MAX: usize = 4096;
+
 /// Hops after which a message is taken to go round in a loop (RFC 5321, 6.3: at least 100).
 pub const HOPS_MAX: u32 = 100;
 /// Levels of aliases and lists that are expanded. Deeper ones are a loop or a mistake.

@@ -45,6 +45,9 @@ pub struct Converted {
     pub line_ends_added: u64,
     /// Messages whose reverse-path an mbox's From_ line can't hold: it has the null one there.
     pub senders_changed: u64,
+    /// Messages whose content FFAPI text holds without the seconds of its date, with other
+    /// line ends, or with its Cc among To.
+    pub simplified: u64,
     /// Ranges of the queue that are no messages, and aren't in the target.
     pub damaged: u64,
     /// Their bytes.
@@ -99,7 +102,7 @@ pub fn convert(
         Writer::Mbox(writer) => {
             (converted.line_ends_added, converted.senders_changed) = writer.finish()?;
         }
-        Writer::Folder(writer) => writer.finish()?,
+        Writer::Folder(writer) => converted.simplified = writer.finish()?,
     }
     progress(done);
     Ok(converted)

@@ -154,8 +154,8 @@ pub enum SalvageError {
     #[error("{}: lies in the queue, or the queue in it (name another folder)", path.display())]
     Within { path: PathBuf },
     #[error(
-        "{}: somebody works on this post office (wait until the lock is gone; one that nobody \
-         holds is stale after two days)",
+        "{}: somebody works on this post office, or a drain was cut off (wait, or run that drain \
+         again to its end; a foreign lock is stale after two days)",
         path.display()
     )]
     InUse { path: PathBuf },

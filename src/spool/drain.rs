@@ -1,22 +1,25 @@
-//! The log of a drain: what is to be done to each post office, then what is left to do, then that it
-//! is done. Lines are as those of the commit log.
+//! The log of a drain: what is to be done to each post office, then what is left to do, then that
+//! it is done. Lines are as those of the commit log.
 //!
 //! A post office goes through three steps. `Begun` says all that is put into it (files of reports,
 //! envelopes of outbound mail, records of mailbags), and all that is then taken out of it (slots of
-//! INQUEUE3, envelopes, references). `Put` says that the first half is done, `Done` that all is.
-//! Each half can be done again after a crash, from the log alone. Not here: doing it (`deliver`). Invariant: a line is on the disk before the first
-//! byte that it tells of is written, and the bytes are on the disk before the next line.
+//! INQUEUE3, envelopes, references). `PutIn` says that the first half is done, `Done` that all is.
+//! Each half can be done again after a crash, from the log alone. Not here: doing it (`deliver`).
+//! Invariant: a line is on the disk before the first byte that it tells of is written, and the
+//! bytes are on the disk before the next line.
 
 use super::SpoolError;
 use super::commits::{append_line, read_lines};
 use crate::queue::postoffice::bag::RECORD_BYTES;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 
 /// Name of the log in the folder of a run.
 pub const NAME: &str = "drain";
+/// What stands before the JSON of a line.
+const LINE_CHECKSUM_BYTES: usize = 9;
 
 /// A post office of the run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,6 +64,9 @@ pub struct Work {
 pub struct TakeOut {
     /// Slots of its queue that are deleted.
     pub slots: Vec<Taken>,
+    /// What is left behind the last whole record, which is cut off: quarantine has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Taken>,
     /// P1 files that are written anew, for what stays.
     pub files: Vec<NewFile>,
     /// P1 files that are deleted, by their hex names.
@@ -162,6 +168,30 @@ pub struct DrainLog {
 /// True where a run was drained, or a drain of it was begun.
 pub fn is_begun(run: &Path) -> bool {
     run.join(NAME).exists()
+}
+
+/// True where a drain of this run was begun, and isn't done with all post offices. What can't be
+/// read isn't done.
+pub fn is_unfinished(run: &Path) -> bool {
+    let Ok(file) = File::open(run.join(NAME)) else { return is_begun(run) };
+    let mut log = BufReader::new(file);
+    let (mut open, mut line) = (0_u64, Vec::new());
+    loop {
+        line.clear();
+        match log.read_until(b'\n', &mut line) {
+            Ok(0) => return open > 0,
+            Ok(_) if line.ends_with(b"\n") => {}
+            // A torn line: nothing of what it tells was done.
+            Ok(_) => return open > 0,
+            Err(_) => return true,
+        }
+        let step = line.get(LINE_CHECKSUM_BYTES..).unwrap_or_default();
+        if step.starts_with(b"{\"begun\"") {
+            open += 1;
+        } else if step.starts_with(b"{\"done\"") {
+            open = open.saturating_sub(1);
+        }
+    }
 }
 
 /// Reads the log of a run: its steps, and the length of what is good of it; none where there is no

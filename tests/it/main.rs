@@ -24,6 +24,7 @@ mod hazards;
 mod inspect;
 mod ndr_readers;
 mod office_reader;
+mod postoffice;
 mod readers;
 mod real_mail;
 mod references;

@@ -24,7 +24,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("audit", &BEFORE_AUDIT),
     ("engine", &BEFORE_ENGINE),
     ("deliver", &BEFORE_DELIVER),
-    ("check", &["limits", "mail", "queue"]),
+    ("check", &["limits", "mail", "queue", "spool"]),
     ("salvage", &["limits", "mail", "queue", "audit", "deliver", "check"]),
 ];
 const BEFORE_SPOOL: [&str; 7] = ["limits", "mail", "queue", "directory", "decide", "ndr", "event"];
@@ -331,14 +331,15 @@ const PLACES: [Place; 8] = [
             "src/directory/",
             "src/queue/files/",
             "src/audit",
+            "src/check",
+            "src/salvage",
+            "src/deliver/drain/",
             "src/bin/inqueue/inspect.rs",
-            "src/check/",
-            "src/salvage/",
             "data-gen/",
         ],
         in_tests: false,
-        what: "stands only in directory, queue/files, audit, check, salvage and inspect: the mail \
-               path is the engine's",
+        what: "stands only in directory, queue/files, audit, check, salvage, the drain and \
+               inspect: the mail path is the engine's",
     },
     Place {
         words: &["SystemTime::now"],

@@ -3,14 +3,14 @@
 //! Here: whose lock it is, and what is told of it. Not here: any of the work.
 
 use crate::output;
-use inqueue::deliver::drain::{self, Drained, Lock, Owner};
+use inqueue::deliver::drain::{self, Drained, Locks, Owner};
 use inqueue::mail::date::Time;
 use inqueue::queue::Queue;
 use inqueue::spool::Sync;
 use std::path::Path;
 
 /// Takes the locks of all post offices of the queues.
-pub(crate) fn lock(queues: &[Queue], out: &Path, now: Time) -> anyhow::Result<Vec<Lock>> {
+pub(crate) fn lock(queues: &[Queue], out: &Path, now: Time) -> anyhow::Result<Locks> {
     let host = rustix::system::uname().nodename().to_string_lossy().replace(' ', "-");
     // The run's folder may not be there yet.
     let run = std::path::absolute(out)?;

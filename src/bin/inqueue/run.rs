@@ -31,7 +31,7 @@ use std::time::Instant;
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
     /// Queues: a path, or FORMAT:PATH with segment, mbox (mboxrd, mboxo, mboxcl, mboxcl2), maildir,
-    /// eml or postoffice
+    /// eml, postoffice or ffapi
     #[arg(required = true, value_name = "QUEUE")]
     queues: Vec<String>,
     /// File of known addresses (docs/directory.md); not needed for post offices, which know their
@@ -128,34 +128,22 @@ fn lifetime(text: &str) -> Result<i64, String> {
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let stop = Stop::default();
-    for signal in [SIGINT, SIGTERM] {
-        // A second signal ends at once: what is committed is safe all the same.
-        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.flag())?;
-        signal_hook::flag::register(signal, stop.flag())?;
-    }
+    let stop = listen()?;
     let open = || args.queues.iter().map(|spec| Queue::open(spec)).collect::<Result<Vec<_>, _>>();
     let mut queues = open()?;
     // Given back when all is done.
-    let mut _locks = Vec::new();
+    let mut _locks = None;
     if args.drain {
-        _locks = drain::lock(&queues, &args.out, options::now(None)?)?;
+        _locks = Some(drain::lock(&queues, &args.out, options::now(None)?)?);
         // What came in before the lock was taken belongs to it.
         queues = open()?;
     }
-    for queue in queues.iter().filter(|_| !args.quiet) {
-        let passed_over = queue.file_list().map_or(0, FileList::passed_over);
-        if passed_over > 0 {
-            let path = queue.path().display();
-            let what = "entries were passed over: they are neither files nor folders";
-            output::tell(&format!("{path}: {passed_over} {what}"));
-        }
+    if !args.quiet {
+        tell_passed_over(&queues);
     }
     let directory = match &args.directory {
         Some(path) => Directory::load(path)?,
-        None if queues.iter().all(|queue| queue.format() == Format::PostOffice) => {
-            Directory::default()
-        }
+        None if knows_itself(&queues) => Directory::default(),
         None => {
             return Ok(output::usage("--directory is needed: the queue doesn't say who exists"));
         }
@@ -199,6 +187,33 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     match drained {
         Some((_, false)) => Ok(ExitCode::from(1)),
         _ => end(args, &summary),
+    }
+}
+
+/// A post office is its own directory.
+fn knows_itself(queues: &[Queue]) -> bool {
+    queues.iter().all(|queue| queue.format() == Format::PostOffice)
+}
+
+/// A request to stop, which signals set.
+fn listen() -> anyhow::Result<Stop> {
+    let stop = Stop::default();
+    for signal in [SIGINT, SIGTERM] {
+        // A second signal ends at once: what is committed is safe all the same.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.flag())?;
+        signal_hook::flag::register(signal, stop.flag())?;
+    }
+    Ok(stop)
+}
+
+fn tell_passed_over(queues: &[Queue]) {
+    for queue in queues {
+        let passed_over = queue.file_list().map_or(0, FileList::passed_over);
+        if passed_over > 0 {
+            let path = queue.path().display();
+            let what = "entries were passed over: they are neither files nor folders";
+            output::tell(&format!("{path}: {passed_over} {what}"));
+        }
     }
 }
 
@@ -323,7 +338,7 @@ fn rows(counts: &Counts) -> [(&'static str, u64, Option<&'static str>); 10] {
         ("recipients failed, and reported", counts.failed, Some("ndr")),
         ("reports made", counts.reports, Some("ndr")),
         ("recipients in dead letters", counts.dead_letter, Some("dead-letter")),
-        ("messages quarantined by a fault", counts.quarantined, Some("quarantine")),
+        ("messages quarantined", counts.quarantined, Some("quarantine")),
         ("damaged ranges quarantined", counts.damaged, Some("quarantine")),
     ]
 }

@@ -6,8 +6,9 @@
 //! (`work`), and in what order all post offices are (`mod`). Invariants: a MAI is in a bag at most
 //! once; no live slot is written over.
 
+use super::work;
 use crate::queue::postoffice::bag::{
-    HexName, KEY_BYTES, Key, RECORD_BYTES, Record, SLOTS_MAX, hex_name, place, records,
+    KEY_BYTES, Key, RECORD_BYTES, Record, SLOTS_MAX, hex_name, records,
 };
 use crate::queue::postoffice::mai::{self, COUNTER_AT};
 use crate::queue::postoffice::office::{Folder, Office, file_name};
@@ -35,6 +36,9 @@ pub(super) fn put_in(office: &Office, work: &Work, is_redo: bool) -> io::Result<
             not_ours.insert(file.name.as_bytes());
         }
     }
+    if is_redo {
+        work::take_names(office, &work.files)?;
+    }
     for counter in &work.counters {
         set_counter(office, counter, is_redo)?;
     }
@@ -49,9 +53,18 @@ pub(super) fn put_in(office: &Office, work: &Work, is_redo: bool) -> io::Result<
         }
     }
     for (bag, puts) in by_bag {
-        not_in.waiting.extend(into_bag(office, bag, &puts, is_redo)?.into_iter().cloned());
+        let left = match into_bag(office, bag, &puts, is_redo) {
+            Err(error) if is_of_one_bag(&error) => puts,
+            left => left?,
+        };
+        not_in.waiting.extend(left.into_iter().cloned());
     }
     Ok(not_in)
+}
+
+/// A bag whose files aren't ours to open keeps its own mail waiting, and nobody else's.
+fn is_of_one_bag(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory)
 }
 
 /// Puts records into one bag; gives those that found no place.
@@ -63,10 +76,15 @@ pub(super) fn into_bag<'p>(
 ) -> io::Result<Vec<&'p Put>> {
     let key_path = office.path(Folder::Key, &format!("{bag}.KEY"));
     let mbg_path = office.path(Folder::Mbg, &format!("{bag}.MBG"));
-    let open = |path: &Path| {
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    let open = |path: &Path, create: bool| {
+        OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)
     };
-    let (mut key_file, mut mbg_file) = (open(&key_path)?, open(&mbg_path)?);
+    let mut mbg_file = open(&mbg_path, true)?;
+    // A KEY is made for a bag without records alone: elsewhere it would say that all are live.
+    let mut key_file = match open(&key_path, mbg_file.metadata()?.len() == 0) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(puts.to_vec()),
+        file => file?,
+    };
     // Keeps other drains out of a bag that several post offices of theirs lead to.
     key_file.lock()?;
     let mut mbg = Vec::new();
@@ -126,22 +144,29 @@ impl<'p> Fill<'p> {
     fn of(mbg: &[u8], key: &mut Key, puts: &[&'p Put], is_redo: bool) -> Self {
         let (all, _) = records(mbg);
         let mut fill = Self { reused: Vec::new(), appended: Vec::new(), waiting: Vec::new() };
-        let there: HashMap<HexName, u32> = (0..)
-            .zip(all)
-            .filter_map(|(slot, record)| Some((Record::new(record).mai()?, slot)))
-            .collect();
+        let name_of = |record: &[u8; RECORD_BYTES]| Record::new(record).mai();
+        let (mut live, mut deleted) = (HashSet::new(), HashMap::new());
+        for (slot, record) in (0..).zip(all) {
+            if !key.is_deleted(slot) {
+                live.extend(name_of(record));
+            } else if is_redo {
+                deleted.entry(record).or_insert(slot);
+            }
+        }
         let mut vacant = 0;
         let mut end = u32::try_from(all.len()).unwrap_or(u32::MAX);
         let len = end;
         let mut new = 0;
         for put in puts {
-            let there = Record::new(&put.record()).mai().and_then(|name| there.get(&name));
-            if let Some(slot) = there {
-                // Written before the crash, but its bit may not have been.
-                if is_redo && key.is_deleted(*slot) {
-                    key.set_deleted(*slot, false);
-                    new += 1;
-                }
+            let record = put.record();
+            if name_of(&record).is_some_and(|name| !live.insert(name)) {
+                continue;
+            }
+            // Written before the crash, but its bit may not have been. A deleted record of that
+            // name which is another's is none: names come again.
+            if let Some(slot) = deleted.get(&record) {
+                key.set_deleted(*slot, false);
+                new += 1;
                 continue;
             }
             while vacant < len && !key.is_deleted(vacant) {
@@ -178,16 +203,26 @@ fn write_key(file: &File, before: &Key, after: &Key) -> io::Result<()> {
     Ok(())
 }
 
-/// Marks slots as deleted, that still hold what was planned.
+/// Marks slots as deleted that still hold what was planned, and cuts off the rest behind the last.
 pub(super) fn take_slots(office: &Office, bag: &str, out: &TakeOut) -> io::Result<()> {
+    if out.slots.is_empty() && out.rest.is_none() {
+        return Ok(());
+    }
+    let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path);
+    let mut mbg_file = open(&office.path(Folder::Mbg, &format!("{bag}.MBG")))?;
+    let mut mbg = Vec::new();
+    mbg_file.read_to_end(&mut mbg)?;
+    let (all, rest) = records(&mbg);
+    if let Some(taken) = &out.rest
+        && all.len() == taken.slot as usize
+        && crc32c::crc32c(rest) == taken.checksum
+    {
+        mbg_file.set_len((mbg.len() - rest.len()) as u64)?;
+    }
     if out.slots.is_empty() {
         return Ok(());
     }
-    let key_path = office.path(Folder::Key, &format!("{bag}.KEY"));
-    let mut file = OpenOptions::new().read(true).write(true).open(&key_path)?;
-    let mut mbg = Vec::new();
-    office.read(Folder::Mbg, &format!("{bag}.MBG"), u64::MAX - 1, &mut mbg)?;
-    let (all, _) = records(&mbg);
+    let mut file = open(&office.path(Folder::Key, &format!("{bag}.KEY")))?;
     let Some(mut key) = read_key(&mut file, false)? else {
         return Err(io::Error::other("KEY isn't one any more"));
     };
@@ -195,12 +230,11 @@ pub(super) fn take_slots(office: &Office, bag: &str, out: &TakeOut) -> io::Resul
     for taken in &out.slots {
         let record = all.get(taken.slot as usize);
         if record.is_some_and(|record| crc32c::crc32c(record) == taken.checksum) {
-            if place(taken.slot).is_none() {
-                return Err(io::Error::other("slots from 4096 on have no bit: salvage the queue"));
-            }
             key.set_deleted(taken.slot, true);
         }
     }
+    // What is gone isn't new any more.
+    key.count_at_most(key.live(u32::try_from(all.len()).unwrap_or(u32::MAX).min(SLOTS_MAX)));
     write_key(&file, &before, &key)
 }
 
@@ -233,9 +267,9 @@ pub(super) fn take_files(office: &Office, out: &TakeOut, is_redo: bool) -> io::R
 
 /// Changes a MAI's counter; gives what it is then, none where there is no MAI.
 ///
-/// Readers count down meanwhile: the difference is what is applied. Only after a crash, where it
-/// may have been already, a counter that is neither what it was nor what it shall be stays: one too
-/// high harms nobody.
+/// Readers count down meanwhile: the difference is what is applied. After a crash it may have been
+/// already: where the counter is neither what it was nor what it shall be, it is counted up all the
+/// same, and not down. One too high harms nobody; with one too low a MAI goes that is still read.
 fn set_counter(office: &Office, counter: &Counter, is_redo: bool) -> io::Result<Option<u16>> {
     let path = office.path(Folder::Mai, &format!("{}.MAI", counter.mai));
     let file = match OpenOptions::new().read(true).write(true).open(&path) {
@@ -246,7 +280,8 @@ fn set_counter(office: &Office, counter: &Counter, is_redo: bool) -> io::Result<
     let mut start = [0; COUNTER_AT + 2];
     file.read_exact_at(&mut start, 0)?;
     let Some(now) = mai::counter(&start) else { return Ok(None) };
-    if is_redo && now != counter.from {
+    let is_down = counter.to < counter.from;
+    if is_redo && (now == counter.to || is_down && now != counter.from) {
         return Ok(Some(now));
     }
     let change = i32::from(counter.to) - i32::from(counter.from);

@@ -8,6 +8,7 @@
 use super::DrainError;
 use crate::mail::date::Time;
 use crate::queue::postoffice::office::{Folder, Office};
+use crate::spool::drain;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -32,17 +33,48 @@ pub struct Owner {
     pub run: PathBuf,
 }
 
-/// A lock that is held: given back when it is dropped.
+/// Locks that are held: given back when they are dropped. The files of a run whose drain was begun
+/// and isn't done stay: they keep other runs out.
 #[derive(Debug)]
-pub struct Lock {
+pub struct Locks {
+    held: Vec<Lock>,
+    run: PathBuf,
+}
+
+impl Locks {
+    /// No lock, for this owner's run.
+    pub(super) fn none(owner: &Owner) -> Self {
+        Self { held: Vec::new(), run: owner.run.clone() }
+    }
+
+    /// Takes the lock of one more post office.
+    pub(super) fn take(&mut self, office: &Office, owner: &Owner) -> Result<(), DrainError> {
+        self.held.push(Lock::take(office, owner)?);
+        Ok(())
+    }
+}
+
+impl Drop for Locks {
+    fn drop(&mut self) {
+        let is_kept = drain::is_unfinished(&self.run);
+        self.held.iter_mut().for_each(|lock| lock.is_kept = is_kept);
+    }
+}
+
+/// A lock that is held.
+#[derive(Debug)]
+struct Lock {
     path: PathBuf,
     _file: File,
+    is_kept: bool,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A lock file that stays is stale from now on.
-        let _ = std::fs::remove_file(&self.path);
+        if !self.is_kept {
+            // A lock file that stays is stale from now on.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -51,18 +83,28 @@ impl Lock {
     ///
     /// # Errors
     /// Someone has it, or it can't be made.
-    pub fn take(office: &Office, owner: &Owner) -> Result<Self, DrainError> {
+    fn take(office: &Office, owner: &Owner) -> Result<Self, DrainError> {
         let path = office.path(Folder::P1, NAME);
         let failed = |source| DrainError::Write { path: path.clone(), source };
+        // Backups drop empty folders (Q135868).
+        path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
+        let beside = path.with_extension("NEW");
         loop {
-            let (mut file, is_new) = open(&path).map_err(failed)?;
+            let is_new = !path.exists();
+            let place = if is_new { &beside } else { &path };
+            let open = OpenOptions::new().read(true).write(true).create(is_new).open(place);
+            let mut file = match open {
+                // Its owner has given it back between the two looks at it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened.map_err(failed)?,
+            };
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(held(&path, &mut file, owner)),
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
-            if !is_same_file(&file, &path) {
-                // Its owner has just given it back.
+            if !is_same_file(&file, place) {
+                // Its owner has just given it back, or has just made it the lock.
                 continue;
             }
             if !is_new {
@@ -70,21 +112,28 @@ impl Lock {
                 check_stale(&path, &text, &file, owner)?;
             }
             write_owner(&file, owner).map_err(failed)?;
-            return Ok(Self { path, _file: file });
+            if is_new && !rename_to_new(&beside, &path).map_err(failed)? {
+                continue;
+            }
+            return Ok(Self { path, _file: file, is_kept: false });
         }
     }
 }
 
-/// Makes a lock file, or opens the one that is there; says which.
-fn open(path: &Path) -> io::Result<(File, bool)> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    match options.create_new(true).open(path) {
-        Ok(file) => Ok((file, true)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Ok((options.create_new(false).open(path)?, false))
-        }
-        Err(error) => Err(error),
+/// Gives a file its name, if no file has it: a lock file is never there without its text, or a
+/// crash would leave one that nobody knows the owner of. False where the name is taken.
+fn rename_to_new(file: &Path, name: &Path) -> io::Result<bool> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, file, CWD, name, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => std::fs::remove_file(file).map(|()| false),
+        // File systems without that: by a link, as of old.
+        Err(Errno::INVAL | Errno::NOSYS) => match std::fs::hard_link(file, name) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            linked => std::fs::remove_file(file).map(|()| linked.is_ok()),
+        },
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -102,9 +151,10 @@ fn write_owner(mut file: &File, owner: &Owner) -> io::Result<()> {
     line.push(b' ');
     line.extend_from_slice(owner.run.as_os_str().as_encoded_bytes());
     line.push(b'\n');
-    file.set_len(0)?;
     file.rewind()?;
     file.write_all(&line)?;
+    // Last: a file without text has no owner.
+    file.set_len(line.len() as u64)?;
     file.sync_data()
 }
 
@@ -123,13 +173,14 @@ fn held(path: &Path, file: &mut File, owner: &Owner) -> DrainError {
 
 /// Nobody holds the process lock: is the file of someone who is gone?
 fn check_stale(path: &Path, text: &str, file: &File, owner: &Owner) -> Result<(), DrainError> {
-    let mut words = text.trim().splitn(5, ' ');
+    // Behind its line may stand what is left of the one before.
+    let mut words = text.lines().next().unwrap_or_default().splitn(5, ' ');
     let is_ours = words.next() == Some("inqueue");
     let (_pid, host, _since, run) = (words.next(), words.next(), words.next(), words.next());
     if is_ours && host == Some(owner.host.as_str()) {
         let run = Path::new(run.unwrap_or_default());
         // What that drain has logged and not done is known to its run alone.
-        return if run != owner.run && super::is_unfinished(run) {
+        return if !is_same_folder(run, &owner.run) && drain::is_unfinished(run) {
             Err(DrainError::Unfinished { path: path.to_owned(), run: run.to_owned() })
         } else {
             Ok(())
@@ -143,6 +194,12 @@ fn check_stale(path: &Path, text: &str, file: &File, owner: &Owner) -> Result<()
     let who = if text.is_empty() { "another program" } else { text.trim() };
     let owner = format!("{who}, {age} seconds old (taken for stale after {stale})");
     Err(DrainError::Locked { path: path.to_owned(), owner })
+}
+
+/// True where two paths name one folder.
+fn is_same_folder(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    one == other || real(one).is_some_and(|one| real(other) == Some(one))
 }
 
 /// Seconds since a lock file was changed.

@@ -1,5 +1,5 @@
-//! The drain: what a run has committed is delivered into the mailbags of its post offices, and taken
-//! out of their INQUEUE3 (docs/postoffice.md, docs/drain.md).
+//! The drain: what a run has committed is delivered into the mailbags of its post offices, and
+//! taken out of their INQUEUE3 (docs/postoffice.md, docs/drain.md).
 //!
 //! `orders` reads the streams, `work` says what is to be done to one post office, `apply` does it,
 //! `lock` keeps others out, `report` writes the original's reports. All is logged before it is done
@@ -16,7 +16,7 @@ mod report;
 mod tell;
 mod work;
 
-pub use lock::{Lock, Owner};
+pub use lock::{Locks, Owner};
 
 use crate::limits;
 use crate::mail::date::Time;
@@ -56,22 +56,22 @@ pub struct Drained {
 ///
 /// # Errors
 /// Someone else has one of them, or a queue can't be drained.
-pub fn lock(queues: &[Queue], owner: &Owner) -> Result<Vec<Lock>, DrainError> {
-    let mut locks = Vec::new();
+pub fn lock(queues: &[Queue], owner: &Owner) -> Result<Locks, DrainError> {
+    let mut locks = Locks::none(owner);
     for queue in queues {
         let list = drainable(queue)?;
         let root = postoffice::root(queue.path());
         raise_file_limit(list.bags().len());
         for bag in list.bags() {
-            let lock = Lock::take(&Office::at(&root.join(&bag.office)), owner);
-            if let Err(DrainError::Locked { path, .. }) = &lock
+            let taken = locks.take(&Office::at(&root.join(&bag.office)), owner);
+            if let Err(DrainError::Locked { path, .. }) = &taken
                 && folder::is_run(&owner.run)
             {
                 let mut tell = Tell::new(owner.now);
                 tell.locked(path);
                 tell.write(&owner.run);
             }
-            locks.push(lock?);
+            taken?;
         }
     }
     Ok(locks)
@@ -95,13 +95,6 @@ fn drainable(queue: &Queue) -> Result<&BagList, DrainError> {
         Some(list) if list.bags().iter().all(is_inqueue) => Ok(list),
         _ => Err(DrainError::NotDrainable { path: queue.path().to_owned() }),
     }
-}
-
-/// True where a drain of this run was begun, and isn't done.
-pub fn is_unfinished(run: &Path) -> bool {
-    let Ok((steps, _)) = drain::read(run) else { return drain::is_begun(run) };
-    let count = |is: fn(&Step) -> bool| steps.iter().filter(|step| is(step)).count();
-    count(|step| matches!(step, Step::Begun(_))) > count(|step| matches!(step, Step::Done(_)))
 }
 
 /// Drains the post offices of a run whose parts are all committed; goes on where a drain was cut

@@ -12,9 +12,11 @@ use crate::limits;
 use crate::mail::address::Mailbox;
 use crate::mail::date::Time;
 use crate::mail::msmail::{self, Kind};
-use crate::queue::postoffice::bag::{HexName, NewRecord, Record, hex_name_of, records};
+use crate::queue::postoffice::bag::{
+    HexName, Key, NewRecord, Record, SLOTS_MAX, hex_name, hex_name_of, records,
+};
 use crate::queue::postoffice::list::Slot;
-use crate::queue::postoffice::mai::Mai;
+use crate::queue::postoffice::mai::{self, Mai};
 use crate::queue::postoffice::office::{self, Folder, Office, file_name};
 use crate::queue::postoffice::p1::{P1, P1Recipient};
 use crate::queue::postoffice::tables::Tables;
@@ -69,7 +71,8 @@ impl Site<'_> {
         let mut mbg = Vec::new();
         let name = format!("{}.MBG", self.bag);
         office.read(Folder::Mbg, &name, u64::MAX - 1, &mut mbg).map_err(failed)?;
-        let (all, _) = records(&mbg);
+        let (all, rest) = records(&mbg);
+        let key = self.key(&office, all.len()).map_err(failed)?;
         let directory = Directory::of_office(self.tables);
         let names = Names::open(&office);
         let mut plan = Planning {
@@ -87,9 +90,16 @@ impl Site<'_> {
             reports_left: 0,
         };
         for slot in self.slots {
-            let Some(record) = all.get(slot.slot as usize) else { continue };
-            // A record that isn't what was planned is another program's doing: not ours to touch.
-            if crc32c::crc32c(record) == slot.checksum {
+            let Some(record) = all.get(slot.slot as usize) else {
+                let is_planned = crc32c::crc32c(rest) == slot.checksum;
+                let taken = Taken { slot: slot.slot, checksum: slot.checksum };
+                let is_rest = all.len() == slot.slot as usize && !rest.is_empty() && is_planned;
+                plan.work.out.rest = is_rest.then_some(taken).or(plan.work.out.rest);
+                continue;
+            };
+            // What isn't as it was planned, or is deleted by now, is another program's doing: not
+            // ours to touch, and not to be delivered a second time.
+            if crc32c::crc32c(record) == slot.checksum && !key.is_deleted(slot.slot) {
                 let key = (self.bag_name.as_bytes().into(), slot.slot);
                 let order = orders.remove(&key).unwrap_or_default();
                 plan.slot(*slot, Record::new(record), &order).map_err(failed)?;
@@ -97,6 +107,25 @@ impl Site<'_> {
         }
         plan.names.close().map_err(failed)?;
         Ok((plan.work, plan.reports_left))
+    }
+}
+
+impl Site<'_> {
+    /// The KEY of the bag that is drained, without which no slot can be taken out.
+    fn key(&self, office: &Office, records: usize) -> io::Result<Key> {
+        if self.slots.is_empty() {
+            return Ok(Key::empty());
+        }
+        let is_record = |slot: &Slot| (slot.slot as usize) < records;
+        if self.slots.iter().any(|slot| slot.slot >= SLOTS_MAX && is_record(slot)) {
+            let what = "slots from 4096 on have no bit to delete them by: salvage the queue";
+            return Err(io::Error::other(what));
+        }
+        let mut key = Vec::new();
+        let name = format!("{}.KEY", self.bag);
+        office.read(Folder::Key, &name, limits::KEY_BYTES_MAX, &mut key)?;
+        let what = "its KEY is missing or shorter than 560 bytes: salvage the queue";
+        Key::read(&key).ok_or_else(|| io::Error::other(format!("{}: {what}", self.bag)))
     }
 }
 
@@ -125,7 +154,10 @@ impl Planning<'_> {
         if let Some(mai) = &mai {
             self.count(name, mai, bags, order.held.is_some());
         } else if mai_found == office::Found::Whole && order.set_aside {
-            self.work.out.mai.push(text(name));
+            // One that others point to is theirs, too.
+            if mai::counter(&mai_bytes).is_none_or(|counter| counter < 2) {
+                self.work.out.mai.push(text(name));
+            }
         }
         self.envelope(name, (&p1, p1_found), order);
         let failed = Failed {
@@ -136,7 +168,7 @@ impl Planning<'_> {
             hops: &p1.hops,
         };
         for report in &order.reports {
-            self.report(slot.slot, &failed, report)?;
+            self.report(slot.slot, &failed, report);
         }
         Ok(())
     }
@@ -166,11 +198,9 @@ impl Planning<'_> {
     }
 
     fn count(&mut self, name: HexName, mai: &Mai<'_>, bags: u16, is_held: bool) {
-        let att = mai
-            .attachments
-            .iter()
-            .filter_map(|file| crate::queue::postoffice::bag::hex_name(file.att).map(text));
-        let att: Vec<String> = att.collect();
+        // What is beside a text that is a whole message is in no content: it stays.
+        let files = mai.attachments.iter().filter(|_| !mai.is_message);
+        let att: Vec<String> = files.filter_map(|file| hex_name(file.att).map(text)).collect();
         // One that nothing counted, though a slot points to it, is one at least.
         let before = mai.counter.max(1);
         let between = before.saturating_add(bags);
@@ -184,8 +214,8 @@ impl Planning<'_> {
         }
     }
 
-    /// P1 while records are put in: with those who leave by outbound bags. Then: with them and those
-    /// who stay; or gone.
+    /// P1 while records are put in: with those who leave by outbound bags. Then: with them and
+    /// those who stay; or gone.
     fn envelope(&mut self, name: HexName, (p1, found): (&P1<'_>, office::Found), order: &Order) {
         // One that is too long was not kept either.
         if found != office::Found::Whole {
@@ -243,14 +273,18 @@ impl Planning<'_> {
         }
     }
 
-    /// Puts a report on its way: as the original wrote it into a mailbag, as RFC 3464 has it towards
-    /// the Internet.
-    fn report(&mut self, slot: u32, failed: &Failed<'_>, report: &Report) -> io::Result<()> {
+    /// Puts a report on its way: as the original wrote it into a mailbag, as RFC 3464 has it
+    /// towards the Internet.
+    fn report(&mut self, slot: u32, failed: &Failed<'_>, report: &Report) {
         let Some((bag, is_outbound)) = self.way_to(&report.to) else {
             self.reports_left += 1;
-            return Ok(());
+            return;
         };
-        let name = self.names.next()?;
+        let Ok(name) = self.names.next() else {
+            // No name is left: reports wait in their stream, and all mail goes on.
+            self.reports_left += 1;
+            return;
+        };
         let to = address_of(&report.to);
         let from = [&self.site.tables.own_name[..], b"/POSTMASTER"].concat();
         let is_internet = Mailbox::parse(&report.to).is_ok_and(|to| Kind::of(to).is_none());
@@ -293,7 +327,6 @@ impl Planning<'_> {
         self.file(Folder::Mai, name, bytes);
         let record = record.to_vec();
         self.work.puts.push(Put { bag, slot, is_report: true, record });
-        Ok(())
     }
 
     fn file(&mut self, folder: Folder, name: HexName, bytes: Vec<u8>) {
@@ -335,7 +368,7 @@ impl<'o> Names<'o> {
         let is_read =
             |file: &std::fs::File| file.read_exact_at(&mut octets, NEXT_NAME_AT as u64).is_ok();
         let control = control.filter(is_read);
-        let next = u32::from_le_bytes(octets).min(NAMES_END - 1);
+        let next = u32::from_le_bytes(octets).min(NAMES_END);
         Self { office, control, first: next, next }
     }
 
@@ -361,6 +394,16 @@ impl<'o> Names<'o> {
             _ => Ok(()),
         }
     }
+}
+
+/// Takes names of files that the log has: after a crash CONTROL.GLB may not know of them.
+pub(super) fn take_names(office: &Office, files: &[NewFile]) -> io::Result<()> {
+    let made = files.iter().filter(|file| file.folder == Folder::Mai.name());
+    let last = made.filter_map(|file| u32::from_str_radix(&file.name, 16).ok()).max();
+    let Some(last) = last else { return Ok(()) };
+    let mut names = Names::open(office);
+    names.next = names.next.max(last + 1);
+    names.close()
 }
 
 fn bag_of(told: &Told) -> Option<&str> {

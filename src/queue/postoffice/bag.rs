@@ -205,6 +205,16 @@ impl Key {
         }
     }
 
+    /// Lowers both counts to this where they are higher.
+    pub fn count_at_most(&mut self, messages: u32) {
+        let most = u16::try_from(messages).unwrap_or(u16::MAX);
+        let (new, unread) = self.counts();
+        let octets = [new.min(most), unread.min(most)].map(u16::to_le_bytes);
+        for (to, from) in self.bytes.iter_mut().zip(octets.as_flattened()) {
+            *to = *from;
+        }
+    }
+
     /// How many of the first `slots` slots are live.
     pub fn live(&self, slots: u32) -> u32 {
         let deleted: u32 = (0..slots.div_ceil(8).min(512))
@@ -308,6 +318,10 @@ mod tests {
         key.count_new(u16::MAX);
         assert_eq!(key.counts(), (u16::MAX, u16::MAX));
         assert!(key.bytes()[4..].iter().all(|byte| *byte == 0));
+        key.count_at_most(7);
+        assert_eq!(key.counts(), (7, 7));
+        key.count_at_most(70_000);
+        assert_eq!(key.counts(), (7, 7));
     }
 
     proptest! {

@@ -2,8 +2,8 @@
 //! mailboxes, domains and routes.
 //!
 //! Taken when a run is planned and kept with the plan: a run has one picture of it, whatever
-//! changes meanwhile. Not here: looking up (`directory`). Invariant: what isn't an active record, or has a
-//! name that isn't one, isn't there; a file that is missing or too short is an empty one.
+//! changes meanwhile. Not here: looking up (`directory`). Invariant: what isn't an active record,
+//! or has a name that isn't one, isn't there; a file that is missing or too short is an empty one.
 
 use super::bag::{self, Key, hex_name, hex_name_of, until_nul};
 use super::office::{Folder, Office};

@@ -1,0 +1,14 @@
+//! Post offices that are drained, through the real binary: what is in the bags and in the streams
+//! afterwards, whatever happens meanwhile.
+//!
+//! Not here: the formats of single files (unit tests of `queue::postoffice`), and what `audit`
+//! finds where someone has altered a drained run.
+
+mod crash;
+mod damage;
+mod full;
+mod locks;
+mod look;
+mod outcomes;
+mod seed;
+mod small;
