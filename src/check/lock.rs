@@ -5,12 +5,13 @@
 use super::Clock;
 use crate::limits;
 use crate::mail::date::Time;
+use crate::spool::drain;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-/// True where a lock file is held: its process lock is; or it is of another system or program, and
-/// was changed in the last two days.
+/// True where a lock file is held: its process lock is; its drain was cut off and isn't ended; or it
+/// is of another system or program, and was changed in the last two days.
 pub fn is_held(path: &Path, clock: &Clock) -> bool {
     let Ok(file) = File::open(path) else { return true };
     if file.try_lock_shared().is_err() {
@@ -19,10 +20,12 @@ pub fn is_held(path: &Path, clock: &Clock) -> bool {
     let mut text = String::new();
     // What isn't text is of another program.
     let _ = (&file).take(limits::LOCK_BYTES_MAX).read_to_string(&mut text);
-    let mut words = text.split_ascii_whitespace();
+    let mut words = text.lines().next().unwrap_or_default().splitn(5, ' ');
     let is_ours = words.next() == Some("inqueue");
-    if is_ours && words.nth(1) == Some(clock.host.as_str()) {
-        return false;
+    let (_, host, _, run) = (words.next(), words.next(), words.next(), words.next());
+    if is_ours && host == Some(clock.host.as_str()) {
+        // What such a drain has logged and not done is known to its run alone.
+        return run.is_some_and(|run| drain::is_unfinished(Path::new(run)));
     }
     let changed = file.metadata().and_then(|found| found.modified());
     let since_epoch = changed.ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());

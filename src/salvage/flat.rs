@@ -139,21 +139,20 @@ impl<S: See> Visit for Visitor<'_, S> {
                 HeaderFacts::read(found.content.raw())
             };
             let envelope = envelope::read(&source, &found, &facts, self.order, &mut recipients);
-            let thing = match &envelope {
-                Some(envelope) => Thing::Message(Item {
+            let raw = || match source.bytes {
+                [] => found.content.raw(),
+                bytes => range(bytes, found.offset, found.length),
+            };
+            let thing = match (&envelope, found.set_aside) {
+                (_, Some(why)) => Thing::Damage(raw(), String::from_utf8_lossy(why).into_owned()),
+                (None, None) => Thing::Damage(raw(), "the envelope is damaged".to_owned()),
+                (Some(envelope), None) => Thing::Message(Item {
                     format: source.format,
                     found: &found,
                     envelope,
                     recipients: &recipients,
                     checksum: frames.content_checksum(),
                 }),
-                None if source.bytes.is_empty() => {
-                    Thing::Damage(found.content.raw(), "too many recipients".to_owned())
-                }
-                None => Thing::Damage(
-                    range(source.bytes, found.offset, found.length),
-                    "the envelope is damaged".to_owned(),
-                ),
             };
             self.who.see(place, thing).map_err(Stop::Salvage)?;
         }

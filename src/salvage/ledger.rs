@@ -2,8 +2,8 @@
 //! for each thing that was made (docs/salvage.md).
 //!
 //! Not here: what becomes of what. Invariants: names are relative to the old queue and to the new
-//! folder, with `%` and what isn't UTF-8 or is a control character as `%XX`; the ledger has its name
-//! when everything is on the disk, and not before.
+//! folder, with `%` and what isn't UTF-8 or is a control character as `%XX`; the ledger has its
+//! name when everything is on the disk, and not before.
 
 use super::SalvageError;
 use crate::queue::envelope::RecipientOrder;

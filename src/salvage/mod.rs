@@ -147,15 +147,15 @@ fn nobody_works(survey: &Survey, clock: &Clock) -> Result<(), SalvageError> {
 #[expect(missing_docs, reason = "each says itself what it is")]
 pub enum SalvageError {
     #[error(
-        "{}: is not empty (name a new folder; what a salvage left that did not end is to be deleted)",
+        "{}: is not empty (name a new folder; delete what a salvage left that did not end)",
         path.display()
     )]
     Occupied { path: PathBuf },
     #[error("{}: lies in the queue, or the queue in it (name another folder)", path.display())]
     Within { path: PathBuf },
     #[error(
-        "{}: somebody works on this post office (wait until the lock is gone; one that nobody \
-         holds is stale after two days)",
+        "{}: somebody works on this post office, or a drain was cut off (wait, or run that drain \
+         again to its end; a foreign lock is stale after two days)",
         path.display()
     )]
     InUse { path: PathBuf },

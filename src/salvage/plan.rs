@@ -136,7 +136,7 @@ impl Plan {
         }
     }
 
-    /// Which P1 is whose: what stands in it counts, where the one that it names has none of its own.
+    /// Which P1 is whose: what stands in it counts, where what it names has none of its own.
     fn envelopes(&mut self, survey: &Survey) {
         let mut others = Vec::new();
         for (name, p1) in &survey.p1s {
