@@ -10,8 +10,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-/// True where a lock file is held: its process lock is; its drain was cut off and isn't ended; or it
-/// is of another system or program, and was changed in the last two days.
+/// True where a lock file is held: its process lock is; its drain was cut off and isn't ended; or
+/// it is of another system or program, and was changed in the last two days.
 pub fn is_held(path: &Path, clock: &Clock) -> bool {
     let Ok(file) = File::open(path) else { return true };
     if file.try_lock_shared().is_err() {
