@@ -175,14 +175,7 @@ fn decide(criterion: &mut Criterion) {
     ] {
         let recipients: Vec<_> = paths.iter().map(|path| Recipient::new(path.as_bytes())).collect();
         let envelope = envelope();
-        let case = Case {
-            envelope: &envelope,
-            recipients: &recipients,
-            header_hops: 3,
-            is_report: false,
-            condition: None,
-            office: None,
-        };
+        let case = Case { header_hops: 3, ..Case::new(&envelope, &recipients) };
         let mut verdict = Verdict::default();
         group.throughput(Throughput::Elements(recipients.len() as u64));
         group.bench_function(name, |b| {
@@ -207,14 +200,7 @@ fn reports(criterion: &mut Criterion) {
         let paths: Vec<String> = (0..count).map(|n| format!("gone{n}@here.example")).collect();
         let recipients: Vec<_> = paths.iter().map(|path| Recipient::new(path.as_bytes())).collect();
         let envelope = envelope();
-        let case = Case {
-            envelope: &envelope,
-            recipients: &recipients,
-            header_hops: 1,
-            is_report: false,
-            condition: None,
-            office: None,
-        };
+        let case = Case { header_hops: 1, ..Case::new(&envelope, &recipients) };
         let judge = Judge { directory: &directory, policy: Policy::default(), now: NOW };
         let mut verdict = Verdict::default();
         judge.decide(case, &mut verdict);
@@ -246,14 +232,7 @@ fn events(criterion: &mut Criterion) {
     for (name, path) in paths {
         let recipients = [Recipient::new(path)];
         let envelope = envelope();
-        let case = Case {
-            envelope: &envelope,
-            recipients: &recipients,
-            header_hops: 1,
-            is_report: false,
-            condition: None,
-            office: None,
-        };
+        let case = Case { header_hops: 1, ..Case::new(&envelope, &recipients) };
         let judge = Judge { directory: &directory, policy: Policy::default(), now: NOW };
         let mut verdict = Verdict::default();
         judge.decide(case, &mut verdict);

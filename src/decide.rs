@@ -8,6 +8,12 @@
 //! A *disposition* is our decision about a recipient, not the Disposition field of RFC 8098; in a
 //! report it becomes an Action.
 
+mod no_report;
+mod schedule;
+
+pub use no_report::NoReport;
+pub use schedule::{Schedule, schedule};
+
 use crate::directory::{Directory, Standing};
 use crate::limits;
 use crate::mail::address::Mailbox;
@@ -44,12 +50,6 @@ impl Default for Policy {
     }
 }
 
-/// First wait before a deferred message is tried again; doubled each time (RFC 5321, 4.5.4.1: at
-/// least 30 minutes).
-const BACKOFF_FIRST_S: i64 = 30 * 60;
-/// Longest wait.
-const BACKOFF_MAX_S: i64 = 8 * 3600;
-
 /// What becomes of a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -67,67 +67,6 @@ pub enum Outcome {
     Failed,
     /// Failed for good, and not to be reported.
     DeadLetter(NoReport),
-}
-
-/// Why a failure isn't reported to anyone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoReport {
-    /// The message is itself a report.
-    IsReport,
-    /// The reverse-path is `<>`.
-    NullReversePath,
-    /// The queue doesn't say who sent it.
-    UnknownReversePath,
-    /// The reverse-path isn't a mailbox.
-    InvalidReversePath,
-    /// The reverse-path is in a local domain, and nobody is there.
-    NoSuchSender,
-    /// A system sent it, and no postmaster is named.
-    SystemSender,
-    /// A list sent it, and it has no owner.
-    ListSender,
-    /// NOTIFY doesn't ask for it.
-    NotRequested,
-    /// The message has no recipient that a report could name.
-    NoRecipients,
-    /// The report was due, but our code failed on it.
-    ReportFault,
-}
-
-impl NoReport {
-    const ALL: [Self; 10] = [
-        Self::IsReport,
-        Self::NullReversePath,
-        Self::UnknownReversePath,
-        Self::InvalidReversePath,
-        Self::NoSuchSender,
-        Self::SystemSender,
-        Self::ListSender,
-        Self::NotRequested,
-        Self::NoRecipients,
-        Self::ReportFault,
-    ];
-
-    /// That which is said in these words.
-    pub fn of_text(text: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.text().as_bytes() == text)
-    }
-
-    /// Says it in words.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::IsReport => "the message is itself a report",
-            Self::NullReversePath => "the reverse-path is null",
-            Self::UnknownReversePath => "the sender is not known",
-            Self::InvalidReversePath => "the reverse-path is not a mailbox",
-            Self::NoSuchSender => "the sender's mailbox does not exist",
-            Self::SystemSender => "a system sent it, and the directory names no postmaster",
-            Self::ListSender => "a list sent it, and the directory names no owner",
-            Self::NotRequested => "NOTIFY asks for no report of failure",
-            Self::NoRecipients => "no recipients",
-            Self::ReportFault => "a fault struck the making of the report",
-        }
-    }
 }
 
 /// One decision about one recipient, or about one target that it expanded to.
@@ -170,6 +109,14 @@ pub struct Case<'c, 'a> {
     pub condition: Option<Condition>,
     /// The directory of the post office that it is in, which is asked before the run's.
     pub office: Option<&'a Directory>,
+}
+
+impl<'c, 'a> Case<'c, 'a> {
+    /// A message that nothing else is known of.
+    pub const fn new(envelope: &'c Envelope<'a>, recipients: &'c [Recipient<'a>]) -> Self {
+        let (header_hops, is_report) = (0, false);
+        Self { envelope, recipients, header_hops, is_report, condition: None, office: None }
+    }
 }
 
 /// The decision about one message, in memory that is used again.
@@ -478,37 +425,6 @@ impl<'a> Disposition<'a> {
 fn no_recipients<'a>() -> Disposition<'a> {
     let nobody = Disposition { ordinal: None, ..Disposition::new(0, b"") };
     nobody.with(Outcome::DeadLetter(NoReport::NoRecipients), EnhancedStatus::BAD_MESSAGE, 24)
-}
-
-/// When a message is tried, by its envelope alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
-    /// It is tried now.
-    pub is_due: bool,
-    /// Attempts made before.
-    pub attempts: u32,
-    /// When it is tried again, if it isn't through by then.
-    pub next_attempt: Time,
-    /// When trying ends.
-    pub expiry: Time,
-}
-
-/// The schedule of a message.
-pub fn schedule(envelope: &Envelope<'_>, policy: Policy, now: Time) -> Schedule {
-    let arrival = envelope.arrival.unwrap_or(now);
-    let expiry = envelope.expiry.unwrap_or_else(|| arrival.plus_s(policy.lifetime_s));
-    let attempts = envelope.attempts;
-    let not_before = envelope.next_attempt.filter(|at| *at > now);
-    let next_attempt =
-        not_before.unwrap_or_else(|| next_attempt(now, attempts.saturating_add(1), expiry));
-    Schedule { is_due: not_before.is_none(), attempts, next_attempt, expiry }
-}
-
-/// When a message is tried again that was tried `attempts` times.
-fn next_attempt(now: Time, attempts: u32, expiry: Time) -> Time {
-    let doublings = attempts.saturating_sub(1).min(10);
-    let wait_s = (BACKOFF_FIRST_S << doublings).min(BACKOFF_MAX_S);
-    now.plus_s(wait_s).min(expiry.max(now))
 }
 
 impl<'a> Verdict<'a> {

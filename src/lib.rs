@@ -8,7 +8,8 @@
 //! `plan -> map -> frame -> parse -> decide -> render -> write -> commit -> deliver`.
 //! ARCHITECTURE.md has the map. Rooms use only rooms to their left; `tests/it/tidy.rs` reads the
 //! imports and says so:
-//! `limits, mail, queue | directory | decide | ndr | event, spool, audit, engine, deliver`.
+//! `limits, mail, queue | directory | decide | ndr | event, spool, audit, engine, deliver, check,
+//! salvage`.
 
 #[cfg(not(panic = "unwind"))]
 compile_error!(
@@ -16,6 +17,7 @@ compile_error!(
 );
 
 pub mod audit;
+pub mod check;
 pub mod decide;
 pub mod deliver;
 pub mod directory;
@@ -25,4 +27,5 @@ pub mod limits;
 pub mod mail;
 pub mod ndr;
 pub mod queue;
+pub mod salvage;
 pub mod spool;

@@ -15,6 +15,10 @@ pub const MSMAIL_LOCAL_PART_BYTES_MAX: usize = 240;
 /// Longest path there, with its brackets: such a local-part, and any address type.
 pub const MSMAIL_PATH_BYTES_MAX: usize = 320;
 
+/// Longest MS Mail address that FFAPI text may have: a path that is too long for a mailbox may
+/// stand in one, escaped, and again; longer ones are refused, as their escapes take time.
+pub const FFAPI_ADDRESS_BYTES_MAX: usize = 4096;
+
 /// Hops after which a message is taken to go round in a loop (RFC 5321, 6.3: at least 100).
 pub const HOPS_MAX: u32 = 100;
 /// Levels of aliases and lists that are expanded. Deeper ones are a loop or a mistake.
@@ -122,6 +126,19 @@ pub const DAMAGE_TOLD_MAX: usize = 10_000;
 
 /// Errors of a directory file that are told before giving up.
 pub const DIRECTORY_ERRORS_TOLD_MAX: usize = 10;
+/// Findings of a check that are kept to tell of; all of them are counted.
+pub const CHECK_FINDINGS_KEPT_MAX: usize = 100_000;
+/// Levels of folders within a post office that are looked through: more is a circle of links.
+pub const OFFICE_LEVELS_MAX: usize = 16;
+/// Seconds after which a lock file of another system is stale (Q237695: P1 files of two days).
+pub const LOCK_STALE_S: i64 = 2 * 86_400;
+/// Bytes of a lock file that are read.
+pub const LOCK_BYTES_MAX: u64 = 4096;
+/// Post offices that are salvaged at once: bounds what is held of them before it is written down.
+pub const SALVAGE_BATCH_OFFICES: usize = 16;
+/// Longest configuration file of a post office that is mended in memory.
+pub const CONFIGURATION_BYTES_MAX: u64 = 64 << 20;
+
 /// Findings of an audit that are told one by one; all are counted.
 pub const FINDINGS_TOLD_MAX: usize = 20;
 

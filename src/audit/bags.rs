@@ -1,5 +1,5 @@
-//! The mailbags of a drained post office: every record that the streams ask for is in its bag, once,
-//! and every slot has gone where the streams say.
+//! The mailbags of a drained post office: every record that the streams ask for is in its bag,
+//! once, and every slot has gone where the streams say.
 //!
 //! What is to be there comes from the streams alone; the drain's log says only how far it was, and
 //! which files it made for reports. Not here: the streams (`part`). A user who has deleted and

@@ -11,6 +11,7 @@
 mod again;
 mod bags;
 mod books;
+mod drained;
 mod expect;
 mod part;
 mod replay;

@@ -7,28 +7,21 @@
 use super::again::{Entry, Hand, Message, quarantine_differs};
 use super::books::{self, Books, Event, Files, place};
 use super::expect::{Manifest, Seen, SeenDisposition};
-use super::replay::Replay;
 use super::{AuditError, Kind, Report};
-use crate::decide::Outcome;
 use crate::event::{Number, json};
 use crate::limits;
 use crate::mail::content::Content;
 use crate::mail::envelope::{Envelope, QueueId, Recipient};
 use crate::mail::header::HeaderFacts;
 use crate::queue::envelope::{self, RecipientOrder};
-use crate::queue::postoffice::bag::RECORD_BYTES;
-use crate::queue::postoffice::list::{Bag, BagList};
 use crate::queue::segment::read::{self, RecipientNotes};
 use crate::queue::segment::write::Payload;
-use crate::queue::{
-    Buffers, Damage, Format, Found, Framed, Frames, QueueError, Source, Span, Visit,
-};
+use crate::queue::{Buffers, Damage, Found, Framed, Frames, QueueError, Source, Span, Visit};
 use crate::spool::commits::Commit;
 use crate::spool::folder::{self, Planned};
 use crate::spool::record::{Known, Origin, outcome_number};
 use crate::spool::{PerStream, Stream, drain};
 use std::collections::HashSet;
-use std::ops::Range;
 use std::path::Path;
 
 /// Audits a committed part.
@@ -55,18 +48,22 @@ pub(super) fn audit(
         hand: Hand::of(&planned.plan.options),
         last: PerStream::default(),
         without_content: HashSet::new(),
+        has_all_contents: true,
         scratch: Vec::new(),
     };
     if let Some((queue, span)) = planned.plan.queue_of(&planned.queues, commit.part) {
         match (queue.bag_list(), span) {
             (Some(list), Span::Files(first, end)) if drain::is_begun(run) => {
-                auditor.replay(list, *first..*end, commit);
+                auditor.replay(list, *first..*end);
             }
             _ => queue.read(span, buffers, &mut auditor)?,
         }
     }
-    let Auditor { books, mut report, .. } = auditor;
+    let Auditor { books, mut report, has_all_contents, .. } = auditor;
     books.unclaimed(&mut report);
+    if !has_all_contents {
+        report.counts.content_bytes = commit.counts.content_bytes;
+    }
     if report.counts != commit.counts {
         let differing = commit.counts.differences(&report.counts);
         let what = format!("the log and the streams differ: {differing}");
@@ -75,16 +72,19 @@ pub(super) fn audit(
     Ok(report)
 }
 
-struct Auditor<'s, 'm> {
-    books: Books<'s>,
-    report: Report,
-    manifest: Option<&'m Manifest>,
+/// The books of a part, and what is held against them.
+pub(super) struct Auditor<'s, 'm> {
+    pub(super) books: Books<'s>,
+    pub(super) report: Report,
+    pub(super) manifest: Option<&'m Manifest>,
     order: RecipientOrder,
     hand: Hand<'m>,
     /// The last record that was claimed, and the last event: they come in the order of the queue.
     last: PerStream<usize>,
     /// Offsets of messages, of the bag in hand, whose content isn't known.
-    without_content: HashSet<u64>,
+    pub(super) without_content: HashSet<u64>,
+    /// False where the size of a content is known to the commit log alone.
+    pub(super) has_all_contents: bool,
     scratch: Vec<u8>,
 }
 
@@ -585,66 +585,6 @@ fn same_sender(again: &Again<'_, '_>, record: &super::books::Record<'_>) -> bool
     };
     envelope.reverse_path == again.envelope.reverse_path
         || record.recipients.iter().all(is_expanded)
-}
-
-impl Auditor<'_, '_> {
-    /// Audits slots that a drain has taken out, as the streams have kept them.
-    fn replay(&mut self, list: &BagList, slots: Range<u64>, commit: &Commit) {
-        for (bag, slots) in list.bags_of(slots) {
-            let own_name = list.offices().iter().find(|tables| tables.path == bag.office);
-            let own_name = own_name.map_or(&[][..], |tables| &tables.own_name);
-            let replay = Replay::of(bag, own_name, slots, &self.books, &mut self.report);
-            self.without_content = replay.without_content.iter().copied().collect();
-            let name = bag.name.as_bytes();
-            let source = Source { format: Format::PostOffice, name, tag: 0, bytes: &replay.mbg };
-            let framed = replay.framed();
-            // It reads nothing: it can't fail.
-            let _ = self.batch(source, Frames::Slots(framed.iter()));
-            for slot in &replay.eventless {
-                self.without_record(bag, *slot, commit);
-            }
-        }
-    }
-
-    /// The key of a message, and the size of its content, as an event of it has them.
-    fn told_of(&self, queue_id: &QueueId<'_>) -> Option<(u64, u64)> {
-        let mut id = b"\"queue_id\":\"".to_vec();
-        queue_id.write(&mut id);
-        id.push(b'"');
-        let finder = memchr::memmem::Finder::new(&id);
-        let event = self.books.events.iter().find(|event| finder.find(event.line).is_some())?;
-        let key = u64::from_str_radix(event.id.get(..16)?, 16).ok()?;
-        Some((key, event.size?))
-    }
-
-    /// A message that is in no stream: all that it has is events of recipients that were expanded
-    /// to nobody, or nothing, where all were done. Its content was counted by the run alone.
-    fn without_record(&mut self, bag: &Bag, slot: u32, commit: &Commit) {
-        let separator = if bag.office.is_empty() { "" } else { "/" };
-        let start = format!("\"queue_id\":\"{}{separator}{}/{slot}-", bag.office, bag.bag());
-        let finder = memchr::memmem::Finder::new(start.as_bytes());
-        for event in &mut self.books.events {
-            let is_of_it = !event.claimed && finder.find(event.line).is_some();
-            let nowhere = event.outcome.is_some_and(|o| matches!(o, "expanded" | "duplicate"));
-            if is_of_it && nowhere {
-                event.claimed = true;
-                self.report.dispositions += 1;
-                self.report.counts.count(event.decided().unwrap_or(Outcome::Expanded));
-            }
-        }
-        self.report.messages += 1;
-        self.report.counts.messages += 1;
-        self.report.counts.content_bytes = commit.counts.content_bytes;
-        if let Some(manifest) = self.manifest {
-            let offset = u64::from(slot) * RECORD_BYTES as u64;
-            self.report.expected += 1;
-            self.report.seen.insert(books::place(bag.name.as_bytes(), offset));
-            let seen = Seen { checksum: None, quarantined: false, dispositions: Vec::new() };
-            if let Err(what) = manifest.check(bag.name.as_bytes(), offset, &seen) {
-                self.report.find(Kind::Wrong, format!("{}, offset {offset}", bag.name), what);
-            }
-        }
-    }
 }
 
 impl Visit for Auditor<'_, '_> {

@@ -2,8 +2,8 @@
 //! records of the streams have kept of them (docs/segment.md, *original*).
 //!
 //! A slot is what the plan says by its checksum. Not here: whether its message is where it belongs
-//! (`bags`), and what must be in the books (`part`). Invariant: a slot that can't be made again is a
-//! finding, or an entry of [`Replay::eventless`].
+//! (`bags`), and what must be in the books (`part`). Invariant: a slot that can't be made again
+//! is a finding, or one that no record tells of.
 
 use super::books::{Books, Record, place};
 use super::{Kind, Report};

@@ -33,6 +33,8 @@ pub(super) struct Writer {
     latest_s: i64,
     /// A file of FFAPI text.
     text: Vec<u8>,
+    /// Contents that FFAPI text holds in less words.
+    simplified: u64,
 }
 
 impl Writer {
@@ -43,7 +45,7 @@ impl Writer {
             parts.iter().try_for_each(|part| fs::create_dir(place.partial().join(part)))
         });
         made.map_err(|source| place.failed(source))?;
-        Ok(Self { place, format, count: 0, latest_s: 0, text: Vec::new() })
+        Ok(Self { place, format, count: 0, latest_s: 0, text: Vec::new(), simplified: 0 })
     }
 
     /// Gives the length of the content.
@@ -69,7 +71,9 @@ impl Writer {
                 let whole: Vec<u8> = content.runs().flatten().copied().collect();
                 self.text.clear();
                 let (envelope, recipients) = (item.envelope, item.recipients);
-                ffapi::write::append(&mut self.text, envelope, recipients, &whole, line_end);
+                let simplified =
+                    ffapi::write::append(&mut self.text, envelope, recipients, &whole, line_end);
+                self.simplified += u64::from(simplified);
                 let id = safe_name(item.envelope.queue_id);
                 folder.join(format!("{:0NUMBER_DIGITS$}-{id}.MMF", self.count))
             }
@@ -83,11 +87,13 @@ impl Writer {
         Ok(content.len())
     }
 
-    pub(super) fn finish(self) -> Result<(), DeliverError> {
+    /// Gives the count of contents that are simplified.
+    pub(super) fn finish(self) -> Result<u64, DeliverError> {
         let synced = File::open(self.place.partial())
             .and_then(|folder| rustix::fs::syncfs(&folder).map_err(io::Error::from));
         synced.map_err(|source| self.place.failed(source))?;
-        self.place.finish()
+        self.place.finish()?;
+        Ok(self.simplified)
     }
 }
 

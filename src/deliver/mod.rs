@@ -15,7 +15,7 @@ pub mod drain;
 mod events;
 mod folder;
 mod mbox;
-mod segment;
+pub(crate) mod segment;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -45,6 +45,9 @@ pub struct Converted {
     pub line_ends_added: u64,
     /// Messages whose reverse-path an mbox's From_ line can't hold: it has the null one there.
     pub senders_changed: u64,
+    /// Messages whose content FFAPI text holds without the seconds of its date, with other
+    /// line ends, or with its Cc among To.
+    pub simplified: u64,
     /// Ranges of the queue that are no messages, and aren't in the target.
     pub damaged: u64,
     /// Their bytes.
@@ -99,20 +102,20 @@ pub fn convert(
         Writer::Mbox(writer) => {
             (converted.line_ends_added, converted.senders_changed) = writer.finish()?;
         }
-        Writer::Folder(writer) => writer.finish()?,
+        Writer::Folder(writer) => converted.simplified = writer.finish()?,
     }
     progress(done);
     Ok(converted)
 }
 
 /// A message as a writer takes it.
-struct Item<'c, 'a> {
-    format: Format,
-    found: &'c Found<'a>,
-    envelope: &'c Envelope<'a>,
-    recipients: &'c [Recipient<'a>],
+pub(crate) struct Item<'c, 'a> {
+    pub(crate) format: Format,
+    pub(crate) found: &'c Found<'a>,
+    pub(crate) envelope: &'c Envelope<'a>,
+    pub(crate) recipients: &'c [Recipient<'a>],
     /// CRC32C of the content, where it is known.
-    checksum: Option<u32>,
+    pub(crate) checksum: Option<u32>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "one lives at a time, on the stack")]

@@ -68,7 +68,8 @@ impl Writer {
     }
 }
 
-pub(super) fn fill(fields: &mut write::Fields<'_>, item: &Item<'_, '_>) {
+/// Writes the envelope of a message as a segment has it.
+pub(crate) fn fill(fields: &mut write::Fields<'_>, item: &Item<'_, '_>) {
     if item.format.has_envelope() {
         fields.verbatim(item.found.head);
         return;

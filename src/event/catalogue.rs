@@ -277,7 +277,7 @@ pub static ROWS: &[Row] = &[
     row(
         2342,
         (Information, C::DebugData, Max, Published),
-        "MS Mail Connector Interchange has failed to put into XOM stream. Return code is %1.",
+        "MS Mail Connector Interchange failed to put into XOM stream. Return code is %1.",
         &["reason"],
         "",
     ),
@@ -308,7 +308,7 @@ pub static ROWS: &[Row] = &[
         2376,
         (Error, C::SessionError, Always, Ours),
         "MS Mail Connector Interchange has detected a configuration problem. A non-delivery \
-         report about the message with message id %2 cannot be delivered to %1: %3.",
+         report about the message with message id %2 from %1 has nowhere to go: %3.",
         &["sender", "queue_id", "reason"],
         "A report was due, but there is no mailbox that it could go to.",
     ),
@@ -510,7 +510,7 @@ pub static ROWS: &[Row] = &[
     ),
     row(
         4254,
-        (Warning, C::SessionWarning, Always, Published),
+        (Warning, C::SessionWarning, Always, Words::Mended),
         "Unable to deliver mail to %1. Will retry in the next cycle.",
         &["path|recipient", "queue_id", "reason"],
         "Mail could not be delivered. It will be tried again.",
@@ -540,7 +540,7 @@ pub static ROWS: &[Row] = &[
         &["path"],
         "",
     ),
-    row(10000, (Information, C::DebugData, Always, Published), "%1", &["reason"], ""),
+    row(10000, (Information, C::DebugData, Always, Ours), "%1", &["reason"], ""),
     row(
         10003,
         (Error, C::SessionError, Always, Published),
@@ -571,7 +571,7 @@ pub static ROWS: &[Row] = &[
     ),
     row(
         20004,
-        (Warning, C::Ndr, Always, Published),
+        (Warning, C::Ndr, Always, Words::Mended),
         "A mail delivery problem has been detected on %1.\r\nMESSAGE DATA:\r\nSOURCE MESSAGE ID: \
          %2\r\nFROM: %3\r\nDATE: %4\r\nTIME: %5\r\nSUBJECT: %6\r\n%7",
         &[

@@ -109,8 +109,9 @@ pub fn event_id(told: &Told) -> u32 {
 
 /// What stands in a record's strings: the sentence, the insertion strings, the id, the queue id.
 pub fn strings(told: &Told) -> Vec<String> {
-    let mut strings = vec![told.sentence()];
-    strings.extend(told.strings());
+    let (sentence, insertions) = told.described();
+    let mut strings = vec![sentence];
+    strings.extend(insertions);
     strings.extend([told.id(), told.queue_id()]);
     strings
 }

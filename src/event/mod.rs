@@ -63,7 +63,7 @@ impl Number {
     pub const EXPANDED: Self = Self(20002);
     /// A recipient was served already.
     pub const DUPLICATE: Self = Self(20003);
-    /// A problem with the original's number and text ([001] to [030]). Members: `post_office`,
+    /// A problem with the original's number and text (001 to 030). Members: `post_office`,
     /// `mai` or `queue_id`, `sender`, `date`, `clock` (its time of day), `subject`, `code` (the
     /// number) and `recipient`.
     pub const MAIL_PROBLEM: Self = Self(20004);

@@ -78,10 +78,17 @@ impl Told {
     /// Its description, filled in; lines are ended by CR LF. A number that isn't in the catalogue
     /// has what its line says.
     pub fn sentence(&self) -> String {
-        match self.row() {
-            Some(row) => expand(row.template, &self.strings()),
+        self.described().0
+    }
+
+    /// Its description, filled in, and its insertion strings.
+    pub fn described(&self) -> (String, Vec<String>) {
+        let strings = self.strings();
+        let sentence = match self.row() {
+            Some(row) => expand(row.template, &strings),
             None => self.text("text").unwrap_or_else(|| UNKNOWN.to_owned()),
-        }
+        };
+        (sentence, strings)
     }
 
     fn fill(&self, names: &str) -> Option<String> {

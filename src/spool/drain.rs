@@ -1,11 +1,12 @@
-//! The log of a drain: what is to be done to each post office, then what is left to do, then that it
-//! is done. Lines are as those of the commit log.
+//! The log of a drain: what is to be done to each post office, then what is left to do, then that
+//! it is done. Lines are as those of the commit log.
 //!
 //! A post office goes through three steps. `Begun` says all that is put into it (files of reports,
 //! envelopes of outbound mail, records of mailbags), and all that is then taken out of it (slots of
-//! INQUEUE3, envelopes, references). `Put` says that the first half is done, `Done` that all is.
-//! Each half can be done again after a crash, from the log alone. Not here: doing it (`deliver`). Invariant: a line is on the disk before the first
-//! byte that it tells of is written, and the bytes are on the disk before the next line.
+//! INQUEUE3, envelopes, references). `PutIn` says that the first half is done, `Done` that all is.
+//! Each half can be done again after a crash, from the log alone. Not here: doing it (`deliver`).
+//! Invariant: a line is on the disk before the first byte that it tells of is written, and the
+//! bytes are on the disk before the next line.
 
 use super::SpoolError;
 use super::commits::{append_line, read_lines};

@@ -103,12 +103,12 @@ pub(crate) const fn kind(format: Format) -> &'static str {
 pub(crate) fn generate(folder: &Path, format: Format, messages: u64) -> (String, Vec<Value>) {
     let left_out = ["fault-panic", "huge-recipient-list"];
     let list = inqueue_gen::list_hazards();
-    // Columns: name, share, a per cent sign, which formats carry it (`any`, `segment`, `not mbox`).
+    // Columns: name, share, per cent sign, which formats carry it (`any`, `envelope`, `not mbox`).
     let names: Vec<&str> = list
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>())
         .filter(|columns| match columns[3] {
-            "segment" => format == Format::Segment,
+            "envelope" => matches!(format, Format::Segment | Format::PostOffice),
             "not" => format != Format::Mbox,
             carry => carry == "any",
         })

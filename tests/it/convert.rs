@@ -299,7 +299,12 @@ fn what_cannot_be_converted_is_told_and_nothing_is_written() {
     to(&queue, &folder.spec("mbox", "no/where"), 1, "no/where.partial: cannot write: No such file");
     to(&queue, &folder.spec("eml", "no/where"), 1, "no/where.partial: cannot write: No such file");
     for bad in ["new", "mboxo:new", "mbox:", "postfix:new"] {
-        to(&queue, bad, 2, "expected segment:PATH, mbox:PATH, maildir:PATH or eml:PATH");
+        to(
+            &queue,
+            bad,
+            2,
+            "expected segment:PATH, mbox:PATH, maildir:PATH, eml:PATH or ffapi:PATH",
+        );
     }
     fails(&["convert", &queue], 2, "--to");
     assert_eq!(tree(&folder.path("")), before);

@@ -92,12 +92,9 @@ impl Message {
         envelope.expiry = self.expiry;
         envelope.hops.extend(std::iter::repeat_n(&b"mx.example"[..], self.envelope_hops));
         let case = Case {
-            envelope: &envelope,
-            recipients: &self.recipients,
             header_hops: self.header_hops,
             is_report: self.is_report,
-            condition: None,
-            office: None,
+            ..Case::new(&envelope, &self.recipients)
         };
         let mut verdict = Verdict::default();
         let judge = Judge { directory: &directory, policy, now };
@@ -707,14 +704,7 @@ proptest! {
         envelope.next_attempt = next.map(Time);
         let judge = Judge { directory: &directory, policy: Policy::default(), now: Time(now) };
         let mut verdict = Verdict::default();
-        let case = Case {
-            envelope: &envelope,
-            recipients: &recipients,
-            header_hops,
-            is_report,
-            condition: None,
-            office: None,
-        };
+        let case = Case { header_hops, is_report, ..Case::new(&envelope, &recipients) };
         judge.decide(case, &mut verdict);
 
         let ordinals: Vec<_> = verdict.dispositions.iter().map(|d| d.ordinal).collect();

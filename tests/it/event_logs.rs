@@ -18,12 +18,13 @@ fn ids(first: &Path) -> Vec<String> {
         let log = fs::read(&file).unwrap();
         let extent = scan(&log).unwrap().extent;
         assert_eq!(extent.first as usize, ids.len() + 1, "{}", file.display());
-        // The id of each record is the last one's of a log that ends with it.
+        // The id of each record is the last one's of a log that has it alone.
         let mut end = 48;
         for _ in 0..extent.records() {
-            let length = u32::from_le_bytes(log[end..end + 4].try_into().unwrap());
-            end += length as usize;
-            ids.push(scan(&log[..end]).unwrap().last_id.unwrap());
+            let length = u32::from_le_bytes(log[end..end + 4].try_into().unwrap()) as usize;
+            let alone = [&log[..48], &log[end..end + length]].concat();
+            end += length;
+            ids.push(scan(&alone).unwrap().last_id.unwrap());
         }
         assert_eq!(end, extent.end as usize);
     }
@@ -134,13 +135,21 @@ fn a_log_of_others_is_left_alone_and_the_run_goes_on() {
     let folder = other.out("folder");
     fs::create_dir(&folder).unwrap();
     let nowhere = other.out("nowhere/x.evt");
-    let cases: [(&str, &PathBuf, &str); 6] = [
+    let (busy, busy_lines) = (other.out("busy.evt"), other.out("busy.log"));
+    let held = [&busy, &busy_lines].map(|path| {
+        let file = fs::File::create(path).unwrap();
+        file.lock().unwrap();
+        file
+    });
+    let cases: [(&str, &PathBuf, &str); 8] = [
         ("evt", &evt, "is the log of another run"),
         ("syslog", &syslog, "is the log of another run"),
         ("evt", &text_file, "is no event log"),
         ("syslog", &text_file, "is no event log"),
         ("evt", &folder, "cannot write"),
         ("evt", &nowhere, "cannot write"),
+        ("evt", &busy, "cannot write: another process writes it"),
+        ("syslog", &busy_lines, "cannot write: another process writes it"),
     ];
     for (number, (form, path, problem)) in (0..).zip(cases) {
         let before = fs::read(path).ok();
@@ -161,6 +170,7 @@ fn a_log_of_others_is_left_alone_and_the_run_goes_on() {
             assert_eq!(fs::read(path).ok(), before, "{to}");
         }
     }
+    drop(held);
     assert_eq!(ids(&evt), ids_of_events(&other.out("a")), "its records are all there");
 }
 

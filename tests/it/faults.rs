@@ -134,6 +134,54 @@ fn a_fault_in_a_report_makes_a_dead_letter() {
     assert_proven(&run, 3);
 }
 
+/// The events of dispositions are made from numbers, and the others are whole: a report that could
+/// go nowhere is told.
+#[test]
+fn a_fault_in_an_event_beside_a_report_that_can_go_nowhere() {
+    let mut mail = Mail::new();
+    mail.add("gone@here.example", "nobody@here.example", Some("event"));
+    let output = mail.run("run", &[]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let run = mail.out("run");
+    assert_eq!(numbers_of_events(&run), [2375, 2376, 2450, 2380, 10003]);
+    assert_eq!(events(&run)[0]["recipient"], serde_json::Value::Null);
+    assert_proven(&run, 1);
+}
+
+/// The seed's case with the original's fault where the original had it, in the Windows event log:
+/// 2380 and 10003 about the message, by its id, and everybody else is served.
+#[test]
+fn a_fault_in_the_event_log_names_the_message() {
+    use inqueue::event::{evt, told::Told};
+    let mut mail = Mail::new();
+    mail.add("a@there.example", "good@here.example", None);
+    mail.add("not an address", "also@@not..one", Some("event"));
+    mail.add("a@there.example", "good@here.example", None);
+    let to = format!("evt:{}", mail.out("x.evt").display());
+    let output = mail.run("run", &["--log", &to]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let run = mail.out("run");
+    assert_eq!(numbers_of_events(&run), [2444, 2371, 2451, 2380, 10003, 2444]);
+    let told: Vec<_> = events(&run);
+    let log = fs::read(mail.out("x.evt")).unwrap();
+    let mut extent = evt::Extent::new(1);
+    let mut expect = Vec::new();
+    for event in &told {
+        let told = Told::parse(event.to_string().as_bytes()).unwrap();
+        assert!(extent.append(&mut expect, &told, "mta.example"));
+    }
+    assert!(log[48..log.len() - 40] == expect, "the log isn't the stream");
+    let strings =
+        |index: usize| evt::strings(&Told::parse(told[index].to_string().as_bytes()).unwrap());
+    let (fault, thread) = (strings(3), strings(4));
+    assert!(fault[0].contains("an attempt to read from injected fault in event."), "{}", fault[0]);
+    let (file, line) = (told[4]["file"].as_str().unwrap(), &told[4]["line"]);
+    assert_eq!(thread[0], format!("Fatal Assert: File {file} line {line}.  Mailer thread failed."));
+    for strings in [fault, thread] {
+        assert_eq!(strings.last().unwrap(), told[1]["queue_id"].as_str().unwrap());
+    }
+}
+
 /// Each stage, struck: the message is in quarantine byte for byte, its neighbours are served.
 #[test]
 fn fault_in_one_message() {

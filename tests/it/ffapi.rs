@@ -190,6 +190,45 @@ fn queues_of_other_formats_become_ffapi_text_and_nothing_is_lost() {
 }
 
 #[test]
+fn mail_of_a_post_office_becomes_basic_messages() {
+    let folder = Folder::new();
+    let options = inqueue_gen::Options {
+        format: inqueue_gen::Format::PostOffice,
+        messages: 300,
+        hazards: inqueue_gen::Mix::parse("none").unwrap(),
+        ..Default::default()
+    };
+    inqueue_gen::generate(&options, &folder.path("made")).unwrap();
+    let (queue, to) = (folder.spec("postoffice", "made/queue"), folder.spec("ffapi", "to"));
+    let said = inqueue(&["convert", &queue, "--to", &to, "--line-end", "lf", "--json"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(said.objects()[0]["messages"], 300);
+    let read = |queue: &str| {
+        let objects = inqueue(&["inspect", "--json", queue]).objects();
+        let sides = objects.into_iter().map(|one| {
+            let paths = one["recipients"].as_array().unwrap().iter();
+            let paths: Vec<Value> = paths.map(|one| one["address"].clone()).collect();
+            (one["sender"].clone(), paths)
+        });
+        sides.collect::<Vec<_>>()
+    };
+    assert_eq!(read(&queue), read(&to));
+    let mut attachments = 0;
+    for name in folder.names("to") {
+        let file = text(&fs::read(folder.path("to").join(&name)).unwrap());
+        let (header, body) = file.split_once("\nTEXT:").unwrap();
+        // Mail of the Internet has fields that Basic can't hold; To and Cc may be others than the
+        // recipients, or in another order.
+        let is_whole = body.contains("Content-Type: message/rfc822\n\n");
+        let has = |field: &str| body.contains(field);
+        let may_be = has("\nMessage-ID: ") || has("\nCc: ") || !has("\nTo: ");
+        assert!(!is_whole || may_be, "{name}");
+        attachments += header.matches("\nATTACHMENTS:").count();
+    }
+    assert!(attachments > 10, "{attachments}");
+}
+
+#[test]
 fn what_cannot_be_read_is_told_and_not_converted() {
     let folder = Folder::new();
     let queue = write_queue(&folder);

@@ -28,9 +28,10 @@ fn scenario(name: &str, messages: u64, formats: &[Format]) {
     }
 }
 
-const ALL: &[Format] = &[Format::Segment, Format::Mbox, Format::Maildir, Format::Eml];
-const SEGMENT: &[Format] = &[Format::Segment];
-const NOT_MBOX: &[Format] = &[Format::Segment, Format::Maildir, Format::Eml];
+const ALL: &[Format] =
+    &[Format::Segment, Format::Mbox, Format::Maildir, Format::Eml, Format::PostOffice];
+const ENVELOPE: &[Format] = &[Format::Segment, Format::PostOffice];
+const NOT_MBOX: &[Format] = &[Format::Segment, Format::Maildir, Format::Eml, Format::PostOffice];
 
 /// A test for each hazard, named after it; and the list of them all.
 macro_rules! hazards {
@@ -54,11 +55,11 @@ hazards! {
     corrupt_message "corrupt-message" 300 ALL
     huge_recipient_list "huge-recipient-list" 8 ALL
     full_mailbag "full-mailbag" 300 ALL
-    report_mistaken_for_failure "report-mistaken-for-failure" 200 SEGMENT
-    requested_report_missing "requested-report-missing" 200 SEGMENT
+    report_mistaken_for_failure "report-mistaken-for-failure" 200 ENVELOPE
+    requested_report_missing "requested-report-missing" 200 ENVELOPE
     ndr_lost "ndr-lost" 200 ALL
     duplicate_recipient "duplicate-recipient" 200 ALL
-    duplicate_delivery "duplicate-delivery" 200 SEGMENT
+    duplicate_delivery "duplicate-delivery" 200 ENVELOPE
     receipts_thrown_away "receipts-thrown-away" 100 ALL
     subject_truncated "subject-truncated" 100 ALL
     timestamp_wrong "timestamp-wrong" 200 ALL
@@ -82,7 +83,7 @@ hazards! {
     disabled_mailbox "disabled-mailbox" 100 ALL
     moved_mailbox "moved-mailbox" 100 ALL
     mixed_outcomes "mixed-outcomes" 300 ALL
-    not_due "not-due" 200 SEGMENT
+    not_due "not-due" 200 ENVELOPE
     no_recipients "no-recipients" 100 ALL
     list_expansion "list-expansion" 300 ALL
     postmaster_without_domain "postmaster-without-domain" 100 ALL

@@ -49,12 +49,9 @@ impl<F: FnMut(&Seen<'_, '_>)> Visit for Visitor<F> {
             let envelope: Option<Envelope<'_>> =
                 read(&source, &found, &facts, order, &mut recipients);
             let case = envelope.as_ref().map(|envelope| Case {
-                envelope,
-                recipients: &recipients,
                 header_hops: facts.hops,
                 is_report: facts.is_report,
-                condition: None,
-                office: None,
+                ..Case::new(envelope, &recipients)
             });
             (self.look)(&Seen::Message(found, case));
         }
@@ -87,12 +84,9 @@ impl<F: FnMut(&Judged<'_, '_>)> Visit for Judging<'_, F> {
             let envelope = read(&source, &found, &facts, order, &mut recipients);
             let Some(envelope) = &envelope else { continue };
             let case = Case {
-                envelope,
-                recipients: &recipients,
                 header_hops: facts.hops,
                 is_report: facts.is_report,
-                condition: None,
-                office: None,
+                ..Case::new(envelope, &recipients)
             };
             let judge =
                 Judge { directory: self.directory, policy: Policy::default(), now: self.now };

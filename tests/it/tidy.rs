@@ -329,12 +329,15 @@ const PLACES: [Place; 8] = [
             "src/directory/",
             "src/queue/files/",
             "src/audit",
+            "src/check",
+            "src/salvage",
+            "src/deliver/drain/",
             "src/bin/inqueue/inspect.rs",
             "data-gen/",
         ],
         in_tests: false,
-        what: "stands only in directory, queue/files, audit and inspect: the mail path is the \
-               engine's",
+        what: "stands only in directory, queue/files, audit, check, salvage, the drain and \
+               inspect: the mail path is the engine's",
     },
     Place {
         words: &["SystemTime::now"],

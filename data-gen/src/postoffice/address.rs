@@ -130,7 +130,9 @@ pub(crate) fn original(path: &[u8]) -> Vec<u8> {
     };
     let text = unescaped(local, b'=');
     match labels.as_slice() {
-        [] => text,
+        // `x@msmail.internal` stands for a mailbox of its own only where x holds one.
+        [] if text.contains(&b'@') => text,
+        [] => [b"SMTP:", path].concat(),
         [kind] => [&unlabelled(kind), b":".as_slice(), &text].concat(),
         [office, network, ..] => {
             [&unlabelled(network), b"/".as_slice(), &unlabelled(office), b"/", &text].concat()
@@ -179,7 +181,7 @@ mod tests {
 
     #[test]
     fn addresses_become_mailboxes_and_back() {
-        let rows: [(&[u8], Vec<u8>, &str); 9] = [
+        let rows: [(&[u8], Vec<u8>, &str); 12] = [
             (b"NET/PO/ANNA", mailbox(b"NET", b"PO", b"ANNA"), "ANNA@PO.NET.msmail.internal"),
             (
                 b"NET/MEL227TRK0/J\x94RG",
@@ -203,6 +205,9 @@ mod tests {
                 "a=40P=2EN=2Emsmail=2Einternal@SMTP.msmail.internal",
             ),
             (b"a@b.example", bare(b"a@b.example"), "a=40b=2Eexample@msmail.internal"),
+            (b"0 X/0/J", mailbox(b"0 X", b"0", b"J"), "J@0.0-20X.msmail.internal"),
+            (b"SMTP:J@msmail.internal", b"J@msmail.internal".to_vec(), "J@msmail.internal"),
+            (b"smtp:a@b", gateway(b"smtp", b"a@b"), "a=40b@smtp.msmail.internal"),
             (b"SMTP:a@b.example", b"a@b.example".to_vec(), "a@b.example"),
             (b"FAX:+49 30 1", gateway(b"FAX", b"+49 30 1"), "+49=2030=201@FAX.msmail.internal"),
         ];

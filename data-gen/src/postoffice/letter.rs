@@ -215,15 +215,25 @@ pub(super) fn p1(plan: &Plan, file: u32, bag: Option<(u32, &Recipient)>) -> Vec<
                 qualified(out, FIELD, 1, |out| string(out, &address::original(path)));
             }
         }
+        let waiting = |out: &mut Vec<u8>| {
+            if let Some((bag, one)) = bag {
+                qualified(out, FIELD, 5, |out| {
+                    recipient(out, one);
+                    qualified(out, VENDOR, 0x47, |out| string(out, &hex_name(bag)));
+                });
+            }
+        };
+        // Wherever it stands, it doesn't count among the others.
+        let first = envelope.index % 2 == 1;
+        if first {
+            waiting(out);
+        }
         for (at, one) in envelope.recipients.iter().enumerate() {
             let kind = if is_copy(at) { 6 } else { 5 };
             qualified(out, FIELD, kind, |out| recipient(out, one));
         }
-        if let Some((bag, one)) = bag {
-            qualified(out, FIELD, 5, |out| {
-                recipient(out, one);
-                qualified(out, VENDOR, 0x47, |out| string(out, &hex_name(bag)));
-            });
+        if !first {
+            waiting(out);
         }
         if envelope.unknown_field {
             qualified(out, VENDOR, 0x6F, |out| string(out, b"a field of a later version"));
@@ -324,7 +334,7 @@ mod tests {
         letter.counter = 300;
         letter.from = Some(Address { written: vec![b'f'; 0x22], mailbox: None });
         letter.to = vec![Address { written: vec![b't'; 0x14], mailbox: None }; 300];
-        letter.text = vec![b'x'; 7159 - 0x1A16 - 8];
+        letter.text = vec![b'x'; 7159 - 0x1A16 - 9];
         let made = mai(&letter);
         assert_eq!(made.len(), 7159);
         assert_eq!(made[..6], [0x4D, 0x83, 0x00, 0x1B, 0xF2, 0x01]);

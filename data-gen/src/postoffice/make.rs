@@ -373,7 +373,7 @@ fn bad_date(kind: u8) -> &'static [u8] {
 }
 
 /// What decides beside the envelope.
-fn facts(plan: &Plan) -> Facts {
+pub(super) fn facts(plan: &Plan) -> Facts {
     let sheet = &plan.sheet;
     let found = if sheet.native { Facts::default() } else { plan.facts(Format::PostOffice) };
     let trouble = match sheet.flaw {

@@ -7,7 +7,7 @@
 
 use crate::World;
 use crate::bytes::{narrow, pad, short};
-use crate::directory::{Directory, Domain, Entry};
+use crate::directory::{Directory, Domain, Entry, key};
 use crate::hazards::Hazard;
 use crate::postoffice::{Office, address};
 use crate::rng::Rng;
@@ -167,8 +167,10 @@ impl Site {
             self.add_mailbox(name, true, false);
         }
         let fills = [Hazard::FullMailbag, Hazard::Mixed].iter().any(|one| world.shares.has(*one));
+        // 4096 files each: three such post offices among many are enough.
         let last = options.post_offices.saturating_sub(1);
-        if fills && [0, last / 2, last].contains(&self.at) {
+        let here = self.at == 0 || last >= 20 && [last / 2, last].contains(&self.at);
+        if fills && here {
             self.add_mailbox(b"FULL1", true, true);
             self.add_mailbox(b"FULL2", true, true);
         }
@@ -292,6 +294,10 @@ impl Site {
             self.path(b"*SPECIAL"),
             address::mailbox(b"PARTNER", b"HQ", b"$SYSTEM"),
         ];
+        if office.smtp {
+            // What has the type of the Internet, but is no mailbox of it.
+            out.know_domain(&address::gateway_domain(b"SMTP"), Domain::Relayed);
+        }
         for domain in office.neighbours.iter().chain(&office.beyond) {
             out.know_domain(domain, Domain::Relayed);
         }
@@ -306,7 +312,7 @@ impl Site {
         super::people::inside(&mut out, &mut rng, &own);
         // Mail to it is delivered, but nobody writes from it or to it by chance.
         out.know(&system, Entry::Good);
-        out.good.retain(|path| *path != system);
+        out.good.retain(|path| *path != system && !address::is_postmaster(&key(path)));
         out
     }
 

@@ -14,6 +14,7 @@ mod trouble;
 use crate::World;
 use crate::directory::Directory;
 use crate::hazards::Hazard;
+use crate::options::Format;
 use crate::plan::{Maker, Plan, Style};
 
 /// The hazard that the draw and the fixed places give message `index`.
@@ -36,6 +37,10 @@ pub(crate) fn hazard(world: &World, index: u64) -> Option<Hazard> {
     let corrupt =
         |index: u64| index < world.options.messages && drawn(world, index) == Some(Hazard::Corrupt);
     let own = drawn(world, index);
+    if world.options.format == Format::PostOffice {
+        // A record of a bag has its own 116 bytes, whatever its neighbour is.
+        return own;
+    }
     let beside = own == Some(Hazard::Corrupt) && index % 2 == 1;
     if beside && (corrupt(index - 1) || corrupt(index + 1)) { None } else { own }
 }

@@ -12,6 +12,8 @@ use crate::plan::{Body, Maker, Shape, Style};
 use crate::postoffice::{Attached, Flaw, HOP_LIMIT, Office, address, whole};
 use crate::text::Charset;
 
+/// Bytes of a body, about, so that the three octets of its MAI's length are enough.
+const SIZE_MAX: usize = 8_000_000;
 /// What looks like an address of MS Mail, and is none, nor a mailbox.
 const BAD: [&[u8]; 12] = [
     b"NET/PO",
@@ -59,6 +61,7 @@ impl<'a> Maker<'a> {
                 self.only(Recipient::good(path));
                 self.maybe_good(300);
             }
+            Hazard::BadAddress if self.rng.chance(300) => self.office_like_smtp(office),
             Hazard::NdrLoop if self.rng.chance(300) => {
                 let path = self.nobody();
                 self.only(Recipient::good(path));
@@ -88,10 +91,11 @@ impl<'a> Maker<'a> {
             return;
         }
         self.plan.spec.style = Style::OriginalTo;
+        self.plan.spec.size = self.plan.spec.size.min(SIZE_MAX);
         let native = self.rng.chance(500);
         let flaw = self.plan.sheet.flaw;
         let hazard = self.plan.hazard;
-        let only_here = flaw == Flaw::NoAtt || !self.plan.sheet.trace.is_empty();
+        let only_here = flaw == Flaw::NoAtt;
         let able = hazard.is_none_or(can_be_native)
             && !matches!(self.plan.spec.body, Body::Report(_) | Body::Receipt)
             && self.plan.spec.delivered_to == 0
@@ -176,6 +180,18 @@ impl<'a> Maker<'a> {
             return [b"SMTP:", path].concat();
         }
         path.to_vec()
+    }
+
+    /// Addresses that are nearly those of the Internet, and yet good ones, of others.
+    fn office_like_smtp(&mut self, office: &Office) {
+        let path = match self.rng.below(4) {
+            0 => address::gateway(b"smtp", b"anna@corp.example"),
+            1 => address::gateway(b"SMTP", &office.own(b"ANNA")),
+            2 => b"ANNA@msmail.internal".to_vec(),
+            _ => address::gateway(b"Smtp", b"not a mailbox"),
+        };
+        self.only(Recipient::good(path));
+        self.maybe_good(500);
     }
 
     fn office_long(&mut self, office: &Office) {

@@ -1,15 +1,21 @@
 //! `inqueue audit`: proves from a run's files that nothing is lost, doubled or wrong.
 
+use crate::options;
+use crate::output::usage;
 use clap::Args;
-use inqueue::audit::{self, Report};
+use inqueue::audit::{self, Finding, Report};
+use inqueue::check::Clock;
+use inqueue::queue::envelope::RecipientOrder;
+use inqueue::salvage::{self, Proof};
 use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Proves the conservation of a run, finished or crashed, from its files alone.
+/// Proves the conservation of a run, finished or crashed, from its files alone; or of a salvage,
+/// from the old queue, the new one and the ledger.
 #[derive(Args, Debug)]
 pub(crate) struct AuditArgs {
-    /// Folder of the run
+    /// Folder of the run, or of the salvage
     run: PathBuf,
     /// Holds the run against this manifest of inqueue-gen, too
     #[arg(long, value_name = "MANIFEST")]
@@ -23,6 +29,9 @@ pub(crate) struct AuditArgs {
 }
 
 pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
+    if salvage::is_salvaged(&args.run) {
+        return prove(args);
+    }
     let report = audit::audit(&args.run, args.expect.as_deref())?;
     let mut to = BufWriter::new(io::stdout().lock());
     if args.json {
@@ -33,6 +42,39 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     }
     to.flush()?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn prove(args: &AuditArgs) -> anyhow::Result<ExitCode> {
+    if args.expect.is_some() {
+        return Ok(usage("a salvage is held against its queue, not against a manifest"));
+    }
+    let order = RecipientOrder::default();
+    let clock = Clock { now: options::now(None)?, host: options::host(), order };
+    let proof = salvage::prove(&args.run, &clock)?;
+    let mut to = BufWriter::new(io::stdout().lock());
+    if args.json {
+        serde_json::to_writer(&mut to, &proof)?;
+        writeln!(to)?;
+    } else if !args.quiet || !proof.is_clean() {
+        let Proof { files, records, lost, doubled, wrong, .. } = &proof;
+        writeln!(to, "{files} files, {records} records of the old queue")?;
+        print_findings(&proof.findings, &mut to)?;
+        writeln!(to, "lost {lost}, doubled {doubled}, wrong {wrong}")?;
+    }
+    to.flush()?;
+    Ok(if proof.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn print_findings(findings: &[Finding], to: &mut impl io::Write) -> io::Result<()> {
+    for finding in findings {
+        let kind = match finding.kind {
+            audit::Kind::Lost => "lost",
+            audit::Kind::Doubled => "doubled",
+            audit::Kind::Wrong => "wrong",
+        };
+        writeln!(to, "{kind}: {}: {}", finding.place, finding.what)?;
+    }
+    Ok(())
 }
 
 fn print(report: &Report, to: &mut impl io::Write) -> io::Result<()> {
@@ -47,13 +89,6 @@ fn print(report: &Report, to: &mut impl io::Write) -> io::Result<()> {
     if report.expected > 0 {
         writeln!(to, "{} held against the manifest", report.expected)?;
     }
-    for finding in &report.findings {
-        let kind = match finding.kind {
-            audit::Kind::Lost => "lost",
-            audit::Kind::Doubled => "doubled",
-            audit::Kind::Wrong => "wrong",
-        };
-        writeln!(to, "{kind}: {}: {}", finding.place, finding.what)?;
-    }
+    print_findings(&report.findings, to)?;
     writeln!(to, "lost {}, doubled {}, wrong {}", report.lost, report.doubled, report.wrong)
 }

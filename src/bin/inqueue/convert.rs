@@ -124,6 +124,10 @@ fn write_summary(out: &mut Vec<u8>, args: &ConvertArgs, converted: &Converted) {
         (converted.damaged, "damaged ranges left out"),
         (converted.line_ends_added, "contents got the line end that an mbox needs"),
         (converted.senders_changed, "senders that a From_ line can't hold"),
+        (
+            converted.simplified,
+            "contents simplified: no seconds, one kind of line end, Cc among To",
+        ),
     ];
     for (count, note) in notes {
         if count > 0 {
@@ -140,6 +144,7 @@ fn write_json(out: &mut Vec<u8>, args: &ConvertArgs, converted: &Converted) {
     json::member_number(out, "bytes", converted.bytes);
     json::member_number(out, "line_ends_added", converted.line_ends_added);
     json::member_number(out, "senders_changed", converted.senders_changed);
+    json::member_number(out, "simplified", converted.simplified);
     json::member_number(out, "damaged", converted.damaged);
     json::member_number(out, "damaged_bytes", converted.damaged_bytes);
     out.extend_from_slice(b",\"damage\":[");

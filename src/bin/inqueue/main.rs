@@ -6,6 +6,7 @@
 //! that looks into a message; commands use the library's public API alone.
 
 mod audit;
+mod check;
 mod convert;
 mod drain;
 mod events;
@@ -15,6 +16,7 @@ mod message;
 mod options;
 mod output;
 mod run;
+mod salvage;
 mod show;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +41,8 @@ struct Cli {
 enum Command {
     Run(run::RunArgs),
     Audit(audit::AuditArgs),
+    Check(check::CheckArgs),
+    Salvage(salvage::SalvageArgs),
     Inspect(inspect::InspectArgs),
     Show(show::ShowArgs),
     Convert(convert::ConvertArgs),
@@ -57,6 +61,8 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Run(args) => run::run(args),
         Command::Audit(args) => audit::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Salvage(args) => salvage::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Show(args) => show::run(args),
         Command::Convert(args) => convert::run(args),

@@ -1,7 +1,10 @@
 //! Options that several commands share.
 
+use anyhow::Context as _;
 use clap::Args;
+use inqueue::mail::date::Time;
 use inqueue::queue::envelope::{RecipientOrder, RecipientSource};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where forward-paths come from, in formats that have no envelope.
 #[derive(Args, Clone, Debug)]
@@ -42,6 +45,24 @@ fn order(text: &str) -> Result<RecipientOrder, String> {
         }
     }
     Ok(order)
+}
+
+/// A time of RFC 3339.
+pub(crate) fn time(text: &str) -> Result<Time, String> {
+    Time::parse_rfc3339(text.as_bytes())
+        .ok_or_else(|| "not a time of RFC 3339, as 2026-01-02T03:04:05Z".to_owned())
+}
+
+/// The clock: what was given, else the system's.
+pub(crate) fn now(given: Option<Time>) -> anyhow::Result<Time> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks for the time")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    Ok(given.unwrap_or(Time::from_s(i64::try_from(now.as_secs())?)))
+}
+
+/// The name of this system, as it has it.
+pub(crate) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// A number of bytes, with K, M or G behind it for powers of 1024.

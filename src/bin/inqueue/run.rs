@@ -1,13 +1,13 @@
 //! `inqueue run`: processes queues into a folder of streams, or goes on where a run was left.
 //!
 //! Here: the options, the signals, progress and the summary. Not here: any of the work. The clock
-//! of the machine and its name are asked here, once; everything behind takes them as values.
+//! of the machine and its name are asked once (`options`); everything behind takes them as values.
 
 use crate::drain;
 use crate::events::{live_target, log_size};
-use crate::options::{Recipients, size};
+use crate::options::{self, Recipients, size, time};
 use crate::output;
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use inqueue::decide::{Policy, Remote};
@@ -25,13 +25,13 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// Processes queues; run it again after a crash, and it goes on.
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
     /// Queues: a path, or FORMAT:PATH with segment, mbox (mboxrd, mboxo, mboxcl, mboxcl2), maildir,
-    /// eml or postoffice
+    /// eml, postoffice or ffapi
     #[arg(required = true, value_name = "QUEUE")]
     queues: Vec<String>,
     /// File of known addresses (docs/directory.md); not needed for post offices, which know their
@@ -106,11 +106,6 @@ enum RemoteArg {
     Fail,
 }
 
-fn time(text: &str) -> Result<Time, String> {
-    Time::parse_rfc3339(text.as_bytes())
-        .ok_or_else(|| "not a time of RFC 3339, as 2026-01-02T03:04:05Z".to_owned())
-}
-
 fn hostname(text: &str) -> Result<String, String> {
     let path = format!("postmaster@{text}");
     match Mailbox::parse(path.as_bytes()) {
@@ -133,34 +128,22 @@ fn lifetime(text: &str) -> Result<i64, String> {
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let stop = Stop::default();
-    for signal in [SIGINT, SIGTERM] {
-        // A second signal ends at once: what is committed is safe all the same.
-        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.flag())?;
-        signal_hook::flag::register(signal, stop.flag())?;
-    }
+    let stop = listen()?;
     let open = || args.queues.iter().map(|spec| Queue::open(spec)).collect::<Result<Vec<_>, _>>();
     let mut queues = open()?;
     // Given back when all is done.
     let mut _locks = None;
     if args.drain {
-        _locks = Some(drain::lock(&queues, &args.out, clock()?)?);
+        _locks = Some(drain::lock(&queues, &args.out, options::now(None)?)?);
         // What came in before the lock was taken belongs to it.
         queues = open()?;
     }
-    for queue in queues.iter().filter(|_| !args.quiet) {
-        let passed_over = queue.file_list().map_or(0, FileList::passed_over);
-        if passed_over > 0 {
-            let path = queue.path().display();
-            let what = "entries were passed over: they are neither files nor folders";
-            output::tell(&format!("{path}: {passed_over} {what}"));
-        }
+    if !args.quiet {
+        tell_passed_over(&queues);
     }
     let directory = match &args.directory {
         Some(path) => Directory::load(path)?,
-        None if queues.iter().all(|queue| queue.format() == Format::PostOffice) => {
-            Directory::default()
-        }
+        None if knows_itself(&queues) => Directory::default(),
         None => {
             return Ok(output::usage("--directory is needed: the queue doesn't say who exists"));
         }
@@ -207,16 +190,36 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn clock() -> anyhow::Result<Time> {
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks for the time")]
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
-    Ok(Time::from_s(i64::try_from(now.as_secs())?))
+/// A post office is its own directory.
+fn knows_itself(queues: &[Queue]) -> bool {
+    queues.iter().all(|queue| queue.format() == Format::PostOffice)
+}
+
+/// A request to stop, which signals set.
+fn listen() -> anyhow::Result<Stop> {
+    let stop = Stop::default();
+    for signal in [SIGINT, SIGTERM] {
+        // A second signal ends at once: what is committed is safe all the same.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.flag())?;
+        signal_hook::flag::register(signal, stop.flag())?;
+    }
+    Ok(stop)
+}
+
+fn tell_passed_over(queues: &[Queue]) {
+    for queue in queues {
+        let passed_over = queue.file_list().map_or(0, FileList::passed_over);
+        if passed_over > 0 {
+            let path = queue.path().display();
+            let what = "entries were passed over: they are neither files nor folders";
+            output::tell(&format!("{path}: {passed_over} {what}"));
+        }
+    }
 }
 
 fn request(args: &RunArgs, queues: Vec<Queue>) -> anyhow::Result<Request> {
-    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let clock = clock()?;
-    let own = hostname(&own).unwrap_or_else(|_| "localhost".to_owned());
+    let clock = options::now(None)?;
+    let own = hostname(&options::host()).unwrap_or_else(|_| "localhost".to_owned());
     Ok(Request {
         now: args.now,
         hostname: args.hostname.clone(),
@@ -335,7 +338,7 @@ fn rows(counts: &Counts) -> [(&'static str, u64, Option<&'static str>); 10] {
         ("recipients failed, and reported", counts.failed, Some("ndr")),
         ("reports made", counts.reports, Some("ndr")),
         ("recipients in dead letters", counts.dead_letter, Some("dead-letter")),
-        ("messages quarantined by a fault", counts.quarantined, Some("quarantine")),
+        ("messages quarantined", counts.quarantined, Some("quarantine")),
         ("damaged ranges quarantined", counts.damaged, Some("quarantine")),
     ]
 }

@@ -1,5 +1,5 @@
-//! The drain: what a run has committed is delivered into the mailbags of its post offices, and taken
-//! out of their INQUEUE3 (docs/postoffice.md, docs/drain.md).
+//! The drain: what a run has committed is delivered into the mailbags of its post offices, and
+//! taken out of their INQUEUE3 (docs/postoffice.md, docs/drain.md).
 //!
 //! `orders` reads the streams, `work` says what is to be done to one post office, `apply` does it,
 //! `lock` keeps others out, `report` writes the original's reports. All is logged before it is done
@@ -13,6 +13,7 @@ mod apply;
 mod lock;
 mod orders;
 mod report;
+mod tell;
 mod work;
 
 pub use lock::{Locks, Owner};
@@ -31,6 +32,7 @@ use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use tell::Tell;
 use work::Site;
 
 /// What was drained.
@@ -61,7 +63,15 @@ pub fn lock(queues: &[Queue], owner: &Owner) -> Result<Locks, DrainError> {
         let root = postoffice::root(queue.path());
         raise_file_limit(list.bags().len());
         for bag in list.bags() {
-            locks.take(&Office::at(&root.join(&bag.office)), owner)?;
+            let taken = locks.take(&Office::at(&root.join(&bag.office)), owner);
+            if let Err(DrainError::Locked { path, .. }) = &taken
+                && folder::is_run(&owner.run)
+            {
+                let mut tell = Tell::new(owner.now);
+                tell.locked(path);
+                tell.write(&owner.run);
+            }
+            taken?;
         }
     }
     Ok(locks)
@@ -102,7 +112,14 @@ pub fn drain(run: &Path, sync: Sync) -> Result<(Drained, Vec<DrainError>), Drain
     }
     let (steps, good) = drain::read(run)?;
     let log = DrainLog::open(run, good)?;
+    let mut tell = Tell::new(now);
+    for queue in &queues {
+        tell.offices(queue.bag_list().map(BagList::offices).unwrap_or_default());
+    }
+    tell.write(run);
     let mut drainer = Drainer {
+        run: run.to_owned(),
+        tell,
         log,
         sync: sync != Sync::Never,
         state: State::of(steps),
@@ -220,6 +237,8 @@ struct OnTheWay<'b, 'p> {
 }
 
 struct Drainer {
+    run: PathBuf,
+    tell: Tell,
     log: DrainLog,
     sync: bool,
     state: State,
@@ -303,6 +322,12 @@ impl Drainer {
         let new = going.iter().filter(|way| !way.is_put_in);
         let steps = new.map(|way| Step::PutIn(way.site.id.clone(), way.waiting.clone()));
         self.log.append(steps, self.sync)?;
+        for way in going.iter().filter(|way| !way.is_put_in) {
+            for (index, put) in (0..).zip(&way.work.puts) {
+                self.tell.put(way.site, index, put, way.waiting.contains(put));
+            }
+        }
+        self.tell.write(&self.run);
         Ok(going)
     }
 

@@ -1,5 +1,5 @@
-//! Reports as the original wrote them, into a mailbag: from `NETWORK/POSTOFFICE/POSTMASTER`, subject
-//! "Mail failure", with the numbered texts (Q147471, Q131852).
+//! Reports as the original wrote them, into a mailbag: from `NETWORK/POSTOFFICE/POSTMASTER`,
+//! subject "Mail failure", with the numbered texts (Q147471, Q131852).
 //!
 //! Not here: the report of RFC 3464, which the run has made, and which goes where mail leaves for
 //! the Internet. Total: any bytes may stand in an address or a subject; what isn't known is left

@@ -50,6 +50,12 @@ impl Site<'_> {
         |source| DrainError::Office { path: self.root.clone(), source }
     }
 
+    /// What the names of a slot's message begin with, as its events have them.
+    pub(super) fn queue_id(&self, slot: u32) -> String {
+        let separator = if self.id.path.is_empty() { "" } else { "/" };
+        format!("{}{separator}{}/{slot}", self.id.path, self.bag)
+    }
+
     /// Its files.
     pub(super) fn office(&self) -> Office {
         Office::at(&self.root)
@@ -208,8 +214,8 @@ impl Planning<'_> {
         }
     }
 
-    /// P1 while records are put in: with those who leave by outbound bags. Then: with them and those
-    /// who stay; or gone.
+    /// P1 while records are put in: with those who leave by outbound bags. Then: with them and
+    /// those who stay; or gone.
     fn envelope(&mut self, name: HexName, (p1, found): (&P1<'_>, office::Found), order: &Order) {
         // One that is too long was not kept either.
         if found != office::Found::Whole {
@@ -267,8 +273,8 @@ impl Planning<'_> {
         }
     }
 
-    /// Puts a report on its way: as the original wrote it into a mailbag, as RFC 3464 has it towards
-    /// the Internet.
+    /// Puts a report on its way: as the original wrote it into a mailbag, as RFC 3464 has it
+    /// towards the Internet.
     fn report(&mut self, slot: u32, failed: &Failed<'_>, report: &Report) -> io::Result<()> {
         let Some((bag, is_outbound)) = self.way_to(&report.to) else {
             self.reports_left += 1;

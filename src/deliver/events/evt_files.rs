@@ -7,6 +7,7 @@
 //! all records that were written stand one behind the other, and readers that follow them find
 //! them. Closing clears the header's flag. Not here: a record's bytes (`event::evt`).
 
+use super::sink::lock;
 use crate::deliver::DeliverError;
 use crate::deliver::target::Place;
 use crate::event::evt::{self, END_BYTES, Extent};
@@ -100,6 +101,7 @@ impl EvtFiles {
         let failed = |source| DeliverError::Write { path: path_now.clone(), source };
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path_now);
         let file = file.map_err(failed)?;
+        lock(&file).map_err(failed)?;
         // What stands behind the last whole record was never whole.
         let whole = if is_log { u64::from(extent.end) } else { 0 };
         file.set_len(whole).map_err(failed)?;
@@ -187,17 +189,14 @@ impl EvtFiles {
         self.close()?;
         self.index += 1;
         let path = name(&self.path, self.index);
-        let file = match &mut self.places {
-            Some(places) => {
-                let place = Place::check(&path, false)?;
-                let file = File::create_new(place.partial());
-                let file = file.map_err(|source| place.failed(source))?;
-                places.push(place);
-                file
-            }
-            None => {
-                File::create_new(&path).map_err(|source| DeliverError::Write { path, source })?
-            }
+        let file = if let Some(places) = &mut self.places {
+            let place = Place::check(&path, false)?;
+            let file = File::create_new(place.partial()).map_err(|source| place.failed(source))?;
+            places.push(place);
+            file
+        } else {
+            let made = File::create_new(&path).and_then(|file| lock(&file).map(|()| file));
+            made.map_err(|source| DeliverError::Write { path, source })?
         };
         self.file = file;
         self.extent = Extent::new(self.extent.next);

@@ -12,7 +12,7 @@ use crate::event::logs::{Session, System};
 use crate::event::syslog;
 use crate::event::told::Told;
 use crate::limits;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _, UdpSocket};
 use std::os::unix::net::UnixDatagram;
@@ -210,6 +210,16 @@ impl Sink {
     }
 }
 
+/// Keeps other processes from writing the same log.
+pub(super) fn lock(file: &File) -> io::Result<()> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            io::Error::new(io::ErrorKind::ResourceBusy, "another process writes it")
+        }
+        TryLockError::Error(error) => error,
+    })
+}
+
 impl Lines {
     fn create(path: &Path) -> Result<Self, DeliverError> {
         let place = Place::check(path, false)?;
@@ -227,6 +237,7 @@ impl Lines {
         let failed = |source| DeliverError::Write { path: path.to_owned(), source };
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(path).map_err(failed)?;
+        lock(&file).map_err(failed)?;
         let mut reader = BufReader::with_capacity(limits::BUFFER_BYTES, &file);
         let (mut lines, mut length, mut line, mut last) = (0, 0, Vec::new(), None);
         loop {

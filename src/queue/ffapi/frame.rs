@@ -7,7 +7,6 @@
 
 use super::read::{Bytes, Fault, Message, Party, messages};
 use super::{LineEnd, WHOLE, replace};
-use crate::limits;
 use crate::mail::content::Content;
 use crate::mail::envelope::{QueueId, write_hex};
 use crate::mail::msmail;
@@ -126,9 +125,7 @@ fn append_envelope(name: &[u8], message: &Message<'_>, fields: &mut Fields<'_>) 
     if message.priority != 3 {
         fields.bytes(tag::PRIORITY, &[message.priority]);
     }
-    // What is set aside keeps an envelope that can be read; of any other too many are damage.
-    let most = if message.fault.is_some() { limits::RECIPIENTS_MAX } else { usize::MAX };
-    for party in message.to.iter().chain(&message.cc).take(most) {
+    for party in message.to.iter().chain(&message.cc) {
         fields.nested(tag::RECIPIENT, |fields| {
             fields.bytes(recipient_tag::FORWARD_PATH, &party.path);
         });

@@ -285,6 +285,9 @@ impl<'a> Reader<'a> {
 
     fn party(&mut self, tail: &'a [u8]) -> Result<Party, Fault> {
         let line = self.line;
+        if self.message.to.len() + self.message.cc.len() >= limits::RECIPIENTS_MAX {
+            return Err(self.fault(145, "Contents too big: too many recipients"));
+        }
         let text = self.continued(tail);
         party(text).map_err(|(code, text)| Fault { line, ..self.fault(code, text) })
     }
@@ -392,6 +395,9 @@ pub(super) fn party(text: &[u8]) -> Result<Party, (u16, Vec<u8>)> {
     if let Some(path) = text.strip_prefix(PATH_TYPE) {
         let path = unescaped(path).ok_or_else(bad)?;
         return Ok(Party { address: None, path });
+    }
+    if text.len() > limits::FFAPI_ADDRESS_BYTES_MAX {
+        return Err(bad());
     }
     let address = match msmail::typed(text) {
         Some((kind, rest)) if kind.eq_ignore_ascii_case(b"CSI") => native(rest).ok_or_else(bad)?,

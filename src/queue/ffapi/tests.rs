@@ -68,6 +68,12 @@ fn lines(lines: &str, line_end: LineEnd) -> Vec<u8> {
 
 /// The message written again.
 fn written(read: &Read, line_end: LineEnd) -> Vec<u8> {
+    let (file, simplified) = written_or_simplified(read, line_end);
+    assert!(!simplified);
+    file
+}
+
+fn written_or_simplified(read: &Read, line_end: LineEnd) -> (Vec<u8>, bool) {
     let mut envelope = Envelope::new(QueueId::Written(read.id.as_bytes()));
     envelope.arrival = read.arrival;
     envelope.priority = read.priority;
@@ -80,8 +86,8 @@ fn written(read: &Read, line_end: LineEnd) -> Vec<u8> {
         read.to.iter().map(|path| Recipient::new(path)).collect();
     recipients.insert(0, Recipient { done: true, ..Recipient::new(b"done@x.example") });
     let mut out = Vec::new();
-    write::append(&mut out, &envelope, &recipients, &read.content, line_end);
-    out
+    let simplified = write::append(&mut out, &envelope, &recipients, &read.content, line_end);
+    (out, simplified)
 }
 
 /// All that Basic has (Q118785).
@@ -190,6 +196,9 @@ fn each_published_error_sets_its_message_aside_as_it_is() {
     check("\nTO:JDOE\n", "142-1-2 Bad Address");
     check("TO:CSI:net/po\n", "142-1-1 Bad Address");
     check("TO:X-PATH:%4\n", "142-1-1 Bad Address");
+    check(&format!("TO:X400:{}\n", "x".repeat(4092)), "142-1-1 Bad Address");
+    let long = one(&lines(&format!("TO:X400:{}\nTEXT:0\n", "x".repeat(4091)), LineEnd::Cr));
+    assert_eq!((long.set_aside, long.to.len()), (None, 1));
     check("TO:PCM:net/po/x\n", "151-1-1 Unknown service PCM");
     check("VERSION:3.00\nhello\n", "144-1-2 Unable to partition line hello");
     check("TO:n/p/m\n\nFROM:n/p/x\n", "144-1-2 Unable to partition line ");
@@ -263,6 +272,25 @@ fn what_basic_cannot_hold_is_text_whole() {
     assert_eq!((&back.content, &back.to, &back.from), (&read.content, &read.to, &read.from));
     assert_eq!(back.arrival, Time::parse_rfc3339(b"2026-01-02T03:04:00Z"));
     assert_eq!(back.priority, 2);
+}
+
+#[test]
+fn seconds_and_cc_are_what_basic_leaves_out() {
+    let file =
+        b"VERSION:3.00\rTO:n/p/a\rTO:n/p/b\rFROM:n/p/x\rDATE:2026-01-02\rTIME:03:04\rTEXT:0\r";
+    let read = one(file);
+    let content = String::from_utf8(read.content.clone()).unwrap();
+    let other = |from: &str, to: &str| {
+        assert!(content.contains(from));
+        Read { content: content.replace(from, to).into_bytes(), ..read.clone() }
+    };
+    let seconds = other("03:04:00", "03:04:05");
+    assert_eq!(written_or_simplified(&seconds, LineEnd::Cr), (file.to_vec(), true));
+    let cc = other(",\r\n b@", "\r\nCc: b@");
+    assert_eq!(written_or_simplified(&cc, LineEnd::Cr), (file.to_vec(), true));
+    // Cc of others than the envelope's is something else.
+    let whole = written(&other(",\r\n b@", "\r\nCc: c@"), LineEnd::Cr);
+    assert!(String::from_utf8(whole).unwrap().contains("\rContent-Type: message/rfc822\r\r"));
 }
 
 /// Contents and texts that are awkward here.

@@ -1,9 +1,10 @@
 //! Writes messages as FFAPI text, in the Basic form.
 //!
-//! A content that reading would give back to the byte is taken apart into lines, text and
-//! attachments; any other is the text whole, behind [`WHOLE`]. So contents survive; of the envelope
-//! the recipients that aren't done, the reverse-path, the priority, and the arrival to the minute.
-//! Not here: files and their names.
+//! A content that reading would give back to the byte (but for the seconds of its date, the kind of
+//! its line ends, and that its Cc becomes To, as with the original) is taken apart into lines, text
+//! and attachments; any other is the text whole, behind [`WHOLE`]. So contents survive; of the
+//! envelope the recipients that aren't done, the reverse-path, the priority, and the arrival to the
+//! minute. Not here: files and their names.
 
 use super::frame::{is_postmaster, whole_content};
 use super::read::{Party, messages, party};
@@ -15,14 +16,15 @@ use crate::mail::header;
 use crate::mail::msmail;
 use crate::queue::rendered::{self, Attachment};
 
-/// Appends a message.
+/// Appends a message. Says whether its content has lost the seconds of its date, the kind of its
+/// line ends, or its Cc.
 pub fn append(
     out: &mut Vec<u8>,
     envelope: &Envelope<'_>,
     recipients: &[Recipient<'_>],
     content: &[u8],
     line_end: LineEnd,
-) {
+) -> bool {
     let mut to = Vec::new();
     for recipient in recipients.iter().filter(|recipient| !recipient.done) {
         to.push(addressed(recipient.forward_path, line_end));
@@ -41,11 +43,12 @@ pub fn append(
         lines.line(b"FROM:", &from.text);
     }
     let basic = basic(content, envelope, from.as_ref(), &to, line_end);
-    if let Some(basic) = basic {
-        lines.basic(&basic);
-    } else {
+    let Some(basic) = basic else {
         lines.whole(content, envelope);
-    }
+        return false;
+    };
+    lines.basic(&basic);
+    basic.is_simplified
 }
 
 /// An address as it stands in a line.
@@ -120,6 +123,7 @@ struct Basic {
     text: Vec<u8>,
     /// Names and bytes.
     attachments: Vec<(Vec<u8>, Vec<u8>)>,
+    is_simplified: bool,
 }
 
 /// Takes a content apart, if reading puts it together again.
@@ -135,19 +139,23 @@ fn basic(
     let names_are_lines = read.attachments.iter().all(|(name, _)| is_line(name));
     let fits = is_line(read.subject.as_deref().unwrap_or_default())
         && names_are_lines
-        && read.date.is_none_or(is_minute)
         && (1..=5).contains(&read.priority)
         && read.priority == envelope.priority;
     if !fits {
         return None;
     }
-    let to: Vec<&[u8]> = to.iter().filter_map(|one| one.address.as_deref()).collect();
+    let addresses: Vec<&[u8]> = to.iter().filter_map(|one| one.address.as_deref()).collect();
+    let mut cc_len = 0;
+    if let Some(cc) = header::fields(content).find(|field| field.is("Cc")) {
+        address::each_address(cc.value, |_| cc_len += 1);
+    }
+    let (to, cc) = addresses.split_at_checked(addresses.len().checked_sub(cc_len)?)?;
     let attachments: Vec<Attachment<'_>> =
         read.attachments.iter().map(|(name, bytes)| Attachment { name, bytes }).collect();
     let again = rendered::Message {
         from: from.and_then(|from| from.address.as_deref()),
-        to: &to,
-        cc: &[],
+        to,
+        cc,
         date: read.date,
         subject: read.subject.as_deref(),
         priority: read.priority,
@@ -160,13 +168,25 @@ fn basic(
     let (mut text, mut text_again) = (Vec::new(), Vec::new());
     replace(read.text, b"\r\n", line_end.bytes(), &mut text);
     replace(&text, line_end.bytes(), b"\r\n", &mut text_again);
-    let comes_back =
-        rendered == content && text_again == read.text && whole_content(&text, line_end).is_none();
+    let comes_back = rendered == content
+        && with_crlf(&text_again) == with_crlf(read.text)
+        && whole_content(&text, line_end).is_none();
+    let is_simplified =
+        cc_len > 0 || text_again != read.text || read.date.is_some_and(|date| !is_minute(date));
     let rendered::Read { date, subject, priority, attachments, .. } = read;
-    comes_back.then_some(Basic { date, subject, priority, text, attachments })
+    comes_back.then_some(Basic { date, subject, priority, text, attachments, is_simplified })
 }
 
-/// A time that the form holds: four digits of a year, no seconds.
+/// A text with all its line ends, of whatever kind, as CR LF.
+fn with_crlf(text: &[u8]) -> Vec<u8> {
+    let (mut of_cr, mut of_lf, mut of_crlf) = (Vec::new(), Vec::new(), Vec::new());
+    replace(text, b"\r\n", b"\n", &mut of_cr);
+    replace(&of_cr, b"\r", b"\n", &mut of_lf);
+    replace(&of_lf, b"\n", b"\r\n", &mut of_crlf);
+    of_crlf
+}
+
+/// A time that the form holds: one without seconds.
 fn is_minute(time: Time) -> bool {
     time.0.rem_euclid(60_000_000) == 0
 }

@@ -134,6 +134,12 @@ impl<'a> Element<'a> {
     }
 }
 
+/// Where a slice that was borrowed from a file lies in it.
+pub fn range_in(file: &[u8], slice: &[u8]) -> std::ops::Range<usize> {
+    let start = slice.as_ptr().addr().saturating_sub(file.as_ptr().addr());
+    start..start + slice.len()
+}
+
 /// A little-endian number of 1 to 4 octets.
 pub fn number(octets: &[u8]) -> Option<u32> {
     let is_number = (1..=4).contains(&octets.len());

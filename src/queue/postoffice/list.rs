@@ -251,7 +251,7 @@ fn is_live_without_key(office: &Office, record: Record<'_>) -> bool {
 }
 
 /// Levels of folders that are looked through for post offices.
-const LEVELS_MAX: u32 = 4;
+pub const LEVELS_MAX: u32 = 4;
 
 fn find_offices(
     root: &Path,

@@ -9,6 +9,7 @@ use super::element::{
 };
 use crate::mail::date::Time;
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// Where the reference counter stands: a u16 (Q104423).
 pub const COUNTER_AT: usize = 0x0B;
@@ -174,6 +175,21 @@ impl Attachment<'_> {
     }
 }
 
+/// Where the octets of each attachment's size stand in a good file, in the order of
+/// [`Mai::attachments`]; none for one that has no integer of 1 to 4 octets.
+pub fn attachment_sizes(file: &[u8]) -> Vec<Option<Range<usize>>> {
+    let message = Elements::of(file).flatten().next();
+    let fields = message.iter().flat_map(Element::inner).flatten();
+    let lists = fields.filter(|field| (field.kind, field.qualifier) == (FIELD, ATTACHMENTS));
+    let all = lists.flat_map(|field| field.inner().flatten().collect::<Vec<_>>());
+    let size = |sequence: Element<'_>| {
+        let integer = sequence.first(element::INTEGER).ok().flatten()?;
+        element::number(integer.contents)?;
+        Some(element::range_in(file, integer.contents))
+    };
+    all.filter(|inner| inner.kind == SEQUENCE).map(size).collect()
+}
+
 /// The reference counter of a file, if it has one at its place.
 pub fn counter(file: &[u8]) -> Option<u16> {
     let field = file.get(HEAD_BYTES..COUNTER_AT)?;
@@ -233,6 +249,11 @@ mod tests {
         assert_eq!(file[0x14..0x1B], [0x7F, 5, 0x33, 0x20, 2, 0x0A, 0]);
         assert_eq!(file[0x1B..0x22], [0x7F, 5, 0x37, 0x20, 2, 0x0A, 0]);
         assert_eq!(counter(&file), Some(300));
+        let sizes = attachment_sizes(&file);
+        let [Some(size)] = &sizes[..] else { panic!("{sizes:?}") };
+        file[size.clone()].copy_from_slice(&7_u32.to_le_bytes());
+        assert_eq!(Mai::read(&file).unwrap().attachments[0].size, 7);
+        file[size.clone()].fill(0);
         assert_eq!(Mai::read(&file), Ok(sample()));
     }
 

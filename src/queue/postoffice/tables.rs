@@ -2,8 +2,8 @@
 //! mailboxes, domains and routes.
 //!
 //! Taken when a run is planned and kept with the plan: a run has one picture of it, whatever
-//! changes meanwhile. Not here: looking up (`directory`). Invariant: what isn't an active record, or has a
-//! name that isn't one, isn't there; a file that is missing or too short is an empty one.
+//! changes meanwhile. Not here: looking up (`directory`). Invariant: what isn't an active record,
+//! or has a name that isn't one, isn't there; a file that is missing or too short is an empty one.
 
 use super::bag::{self, Key, hex_name, hex_name_of, until_nul};
 use super::office::{Folder, Office};
@@ -35,6 +35,9 @@ pub struct Tables {
     pub full: Vec<String>,
     /// Groups and their members; none where the file of members is missing.
     pub groups: Vec<(String, Option<Vec<String>>)>,
+    /// Groups that name a mailbag of no mailbox here, and the number: it is left out.
+    #[serde(default)]
+    pub strangers: Vec<(String, String)>,
     /// Where mail for POSTMASTER goes: itself a mailbox, or an alias to one.
     pub postmaster: Option<String>,
     /// Domains that are reached by a bag, and the routes to it.
@@ -89,14 +92,17 @@ impl Tables {
             let mem = format!("{mem}.MEM");
             let found = office.read(Folder::Mem, &mem, limits::MEM_BYTES_MAX, &mut members)?;
             let is_there = found == super::office::Found::Whole;
-            let members = members.chunks_exact(4).filter_map(|number| {
-                let number = u32::from_le_bytes(number.try_into().ok()?);
-                let bag = String::from_utf8_lossy(&hex_name_of(number)).into_owned();
-                let user = users.iter().find(|user| user.bag == bag)?;
-                Some(self.own(&user.mailbox))
-            });
-            let members: Vec<String> = members.collect();
-            self.groups.push((self.own(name), is_there.then_some(members)));
+            let group = self.own(name);
+            let mut mailboxes = Vec::new();
+            for number in members.as_chunks().0 {
+                let bag = hex_name_of(u32::from_le_bytes(*number));
+                let bag = String::from_utf8_lossy(&bag).into_owned();
+                match users.iter().find(|user| user.bag == bag) {
+                    Some(user) => mailboxes.push(self.own(&user.mailbox)),
+                    None => self.strangers.push((group.clone(), bag)),
+                }
+            }
+            self.groups.push((group, is_there.then_some(mailboxes)));
         }
         Ok(())
     }
@@ -222,6 +228,11 @@ pub fn own_name(office: &Office) -> io::Result<Vec<u8>> {
     office.read(Folder::Glb, "MASTER.GLB", GLB_BYTES_MAX, &mut file)?;
     let (network, post_office, _) = master(&file);
     Ok([&network[..], b"/", &post_office].concat())
+}
+
+/// The serial number in a MASTER.GLB.
+pub fn serial(file: &[u8]) -> Vec<u8> {
+    master(file).2
 }
 
 fn master(file: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
