@@ -11,4 +11,4 @@ mod locks;
 mod look;
 mod outcomes;
 mod seed;
-mod small;
+pub(crate) mod small;
