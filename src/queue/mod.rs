@@ -252,7 +252,7 @@ impl Queue {
             if path.join("plan.json").exists() && path.join("commits").exists() {
                 return Err(QueueError::IsRun { path: path.to_owned() });
             }
-            if postoffice::office::Office::is_one(path) {
+            if postoffice::is_office_or_tree(path) {
                 return Ok(Format::PostOffice);
             }
             if path.join("new").is_dir() || path.join("cur").is_dir() {

@@ -232,6 +232,8 @@ impl BagReader {
         let number = match () {
             () if self.is_inbound && p1.is_none() => Some(21),
             () if matches!(p1, Some(Err(_))) => Some(24),
+            // Another message's envelope would take this one to the wrong people.
+            () if matches!(&p1, Some(Ok(p1)) if p1.is_of_another(name)) => Some(24),
             () if mai.is_none() => Some(16),
             () if matches!(mai, Some(Err(_))) => Some(23),
             () => None,

@@ -16,6 +16,19 @@ pub mod tables;
 
 use std::path::{Path, PathBuf};
 
+/// Entries of a folder that are looked at for a post office, to tell what it is.
+const LOOKED_AT_MAX: usize = 256;
+
+/// True where a folder is a post office, or one of its folders is: deeper ones have to be named
+/// with `postoffice:`.
+pub fn is_office_or_tree(path: &Path) -> bool {
+    let entries = path.read_dir().into_iter().flatten().flatten().take(LOOKED_AT_MAX);
+    office::Office::is_one(path)
+        || entries
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .any(|entry| office::Office::is_one(&entry.path()))
+}
+
 /// The folder that the names of a queue's bags are relative to: that of the post offices, or of the
 /// one whose bag the path names.
 pub fn root(path: &Path) -> PathBuf {

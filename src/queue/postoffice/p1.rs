@@ -5,6 +5,7 @@
 //! reads as the same; what has no meaning here is passed over by reading, and so lost by writing
 //! anew: a P1 is only written anew when recipients of it are done.
 
+use super::bag::{HexName, hex_name};
 use super::element::{self, Element, Elements, FIELD, MESSAGE, NotElements, STRING, VENDOR};
 use crate::mail::date::Time;
 
@@ -84,6 +85,11 @@ impl<'a> P1<'a> {
             p1.field(field?)?;
         }
         Ok(p1)
+    }
+
+    /// True where it says that it is the envelope of another MAI than this one.
+    pub fn is_of_another(&self, mai: HexName) -> bool {
+        !self.mai.is_empty() && hex_name(self.mai) != Some(mai)
     }
 
     fn field(&mut self, field: Element<'a>) -> Result<(), NotElements> {

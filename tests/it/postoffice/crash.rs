@@ -6,7 +6,8 @@
 //! bits and its counts).
 
 use super::small::{
-    ANN, BOB, FIRST_NAME, Letter, Office, PO2, Tree, letter, name_in, offices, restore, tree,
+    ANN, BOB, FIRST_NAME, Letter, Office, PO2, Tree, assert_sound, letter, name_in, offices,
+    restore, tree,
 };
 use crate::support::{Queue, assert_done, assert_same_streams};
 use inqueue::queue::postoffice::bag::{Key, Record, records};
@@ -138,25 +139,6 @@ fn replace(bytes: &mut [u8], name: &[u8], other: &[u8]) {
     while let Some(found) = bytes[at..].windows(name.len()).position(|window| window == name) {
         bytes[at + found..at + found + name.len()].copy_from_slice(other);
         at += found + name.len();
-    }
-}
-
-/// Live good records have their MAI, each once in its bag; P1 of waiting mail is good; no lock.
-fn assert_sound(root: &Path) {
-    let look = super::small::Look::at(root);
-    for (bag, records) in look.bags() {
-        let good: Vec<u32> =
-            records.iter().filter(|r| Record::new(r).mai().is_some()).map(name_in).collect();
-        let names: BTreeSet<u32> = good.iter().copied().collect();
-        assert_eq!(names.len(), good.len(), "{bag}: two records with one MAI");
-        for name in names {
-            let mai = look.files.get(&super::small::mai_name(name));
-            let mai = mai.unwrap_or_else(|| panic!("{bag}: no MAI {name:08X}"));
-            assert!(mai::counter(mai) >= Some(1), "{bag}: {name:08X}");
-        }
-    }
-    for name in look.files.keys() {
-        assert!(!name.ends_with(".0LK") && !name.ends_with(".NEW"), "{name} is left over");
     }
 }
 

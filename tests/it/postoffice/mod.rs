@@ -12,5 +12,5 @@ mod look;
 mod outcomes;
 mod proof;
 mod seed;
-mod small;
+pub(crate) mod small;
 mod told;

@@ -7,55 +7,55 @@
 use crate::support::{NOW, inqueue};
 use inqueue::mail::date::Time;
 use inqueue::queue::postoffice::bag::{Key, NewRecord, Record, records};
-use inqueue::queue::postoffice::mai::{Attachment, Mai};
+use inqueue::queue::postoffice::mai::{self, Attachment, Mai};
 use inqueue::queue::postoffice::p1::{P1, P1Recipient};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::rc::Rc;
 
-pub(super) const ANN: &str = "00000001";
-pub(super) const BOB: &str = "00000002";
-pub(super) const EVE: &str = "00000003";
-pub(super) const ADMIN: &str = "00000000";
-pub(super) const PO2: &str = "0000000A";
-pub(super) const HQ: &str = "0000000B";
-pub(super) const SMTP: &str = "0000000C";
+pub(crate) const ANN: &str = "00000001";
+pub(crate) const BOB: &str = "00000002";
+pub(crate) const EVE: &str = "00000003";
+pub(crate) const ADMIN: &str = "00000000";
+pub(crate) const PO2: &str = "0000000A";
+pub(crate) const HQ: &str = "0000000B";
+pub(crate) const SMTP: &str = "0000000C";
 /// The first name that CONTROL.GLB has to give.
-pub(super) const FIRST_NAME: u32 = 0x0100_0000;
+pub(crate) const FIRST_NAME: u32 = 0x0100_0000;
 
 /// Names of the records that a bag is filled with.
 const FILLED: std::ops::RangeFrom<u32> = 0x0050_0000..;
 /// A tree of files, by their paths.
-pub(super) type Tree = BTreeMap<String, Vec<u8>>;
+pub(crate) type Tree = BTreeMap<String, Vec<u8>>;
 
-pub(super) struct Office {
-    pub(super) folder: Rc<tempfile::TempDir>,
+pub(crate) struct Office {
+    pub(crate) folder: Rc<tempfile::TempDir>,
     /// Its path in the queue; none where it is the queue.
-    pub(super) path: String,
+    pub(crate) path: String,
     next: u32,
 }
 
 /// A message that waits in INQUEUE3.
 #[derive(Clone, Debug)]
-pub(super) struct Letter<'a> {
-    pub(super) from: Option<&'a [u8]>,
-    pub(super) to: Vec<P1Recipient<'a>>,
-    pub(super) subject: &'a [u8],
-    pub(super) text: &'a [u8],
-    pub(super) attachments: Vec<(&'a [u8], &'a [u8])>,
-    pub(super) is_message: bool,
-    pub(super) hops: Vec<&'a [u8]>,
-    pub(super) arrival: &'a str,
-    pub(super) counter: u16,
+pub(crate) struct Letter<'a> {
+    pub(crate) from: Option<&'a [u8]>,
+    pub(crate) to: Vec<P1Recipient<'a>>,
+    pub(crate) subject: &'a [u8],
+    pub(crate) text: &'a [u8],
+    pub(crate) attachments: Vec<(&'a [u8], &'a [u8])>,
+    pub(crate) is_message: bool,
+    pub(crate) hops: Vec<&'a [u8]>,
+    pub(crate) arrival: &'a str,
+    pub(crate) counter: u16,
 }
 
-pub(super) fn to(address: &[u8]) -> P1Recipient<'_> {
+pub(crate) fn to(address: &[u8]) -> P1Recipient<'_> {
     P1Recipient { address, ..P1Recipient::default() }
 }
 
-pub(super) fn letter<'a>(from: &'a str, recipients: &[&'a str]) -> Letter<'a> {
+pub(crate) fn letter<'a>(from: &'a str, recipients: &[&'a str]) -> Letter<'a> {
     Letter {
         from: Some(from.as_bytes()),
         to: recipients.iter().map(|address| to(address.as_bytes())).collect(),
@@ -69,7 +69,7 @@ pub(super) fn letter<'a>(from: &'a str, recipients: &[&'a str]) -> Letter<'a> {
     }
 }
 
-pub(super) fn time(text: &str) -> Time {
+pub(crate) fn time(text: &str) -> Time {
     Time::parse_rfc3339(text.as_bytes()).unwrap()
 }
 
@@ -78,12 +78,12 @@ fn field(record: &mut [u8], at: usize, text: &[u8]) {
 }
 
 impl Office {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::at(Rc::new(tempfile::tempdir().unwrap()), "")
     }
 
     /// The post office at a path in the queue.
-    pub(super) fn at(folder: Rc<tempfile::TempDir>, path: &str) -> Self {
+    pub(crate) fn at(folder: Rc<tempfile::TempDir>, path: &str) -> Self {
         let office = Self { folder, path: path.to_owned(), next: 0x62 };
         for name in ["KEY", "MBG", "P1", "GLB", "XTN", "MEM"] {
             fs::create_dir_all(office.root().join(name)).unwrap();
@@ -138,7 +138,7 @@ impl Office {
     }
 
     /// Who has a mailbox.
-    pub(super) fn users(&self, users: &[(&str, &str)]) {
+    pub(crate) fn users(&self, users: &[(&str, &str)]) {
         let mut access = Vec::new();
         for (name, bag) in users {
             let mut record = vec![0; 69];
@@ -151,35 +151,35 @@ impl Office {
     }
 
     /// Its name, as MASTER has it.
-    pub(super) fn name(&self, network: &str, post_office: &str) {
+    pub(crate) fn name(&self, network: &str, post_office: &str) {
         let mut master = vec![0; 176];
         field(&mut master, 0, network.as_bytes());
         field(&mut master, 11, post_office.as_bytes());
         self.write("GLB/MASTER.GLB", &master);
     }
 
-    pub(super) fn queue(&self) -> PathBuf {
+    pub(crate) fn queue(&self) -> PathBuf {
         self.folder.path().join("queue")
     }
 
-    pub(super) fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         if self.path.is_empty() { self.queue() } else { self.queue().join(&self.path) }
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.root().join(name)
     }
 
-    pub(super) fn write(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
         fs::write(self.file(name), bytes).unwrap();
     }
 
-    pub(super) fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// Writes a bag: its records, and which of them are deleted.
-    pub(super) fn bag(&self, bag: &str, records: &[[u8; 116]], deleted: &[u32]) {
+    pub(crate) fn bag(&self, bag: &str, records: &[[u8; 116]], deleted: &[u32]) {
         let mut key = Key::empty();
         deleted.iter().for_each(|slot| key.set_deleted(*slot, true));
         key.count_new(u16::try_from(records.len() - deleted.len()).unwrap());
@@ -188,13 +188,13 @@ impl Office {
     }
 
     /// A bag with so many live records. Thousands of files take time: there is no MAI.
-    pub(super) fn fill(&mut self, bag: &str, count: u32) {
+    pub(crate) fn fill(&mut self, bag: &str, count: u32) {
         let record = |name| self.record_of(b"OLD", b"old mail", name, 552);
         let all: Vec<[u8; 116]> = FILLED.take(count as usize).map(record).collect();
         self.bag(bag, &all, &[]);
     }
 
-    pub(super) fn record_of(&self, sender: &[u8], subject: &[u8], name: u32, n: u32) -> [u8; 116] {
+    pub(crate) fn record_of(&self, sender: &[u8], subject: &[u8], name: u32, n: u32) -> [u8; 116] {
         let mai = format!("{name:08X}").into_bytes().try_into().unwrap();
         let date = time("2026-01-02T02:00:00Z");
         let mut record = NewRecord { sender, subject, date, mai, size: n }.bytes();
@@ -204,7 +204,7 @@ impl Office {
     }
 
     /// Puts a message into INQUEUE3; gives its name.
-    pub(super) fn push(&mut self, letter: &Letter<'_>) -> u32 {
+    pub(crate) fn push(&mut self, letter: &Letter<'_>) -> u32 {
         let name = self.next;
         self.next += 0x10;
         self.push_as(letter, name);
@@ -260,40 +260,40 @@ impl Office {
     }
 
     /// All records of a bag.
-    pub(super) fn live_and_dead(&self, bag: &str) -> Vec<[u8; 116]> {
+    pub(crate) fn live_and_dead(&self, bag: &str) -> Vec<[u8; 116]> {
         records(&self.read(&format!("MBG/{bag}.MBG"))).0.to_vec()
     }
 
     /// The live records of a bag with their slots.
-    pub(super) fn live(&self, bag: &str) -> Vec<(u32, [u8; 116])> {
+    pub(crate) fn live(&self, bag: &str) -> Vec<(u32, [u8; 116])> {
         let key = Key::read(&self.read(&format!("KEY/{bag}.KEY"))).unwrap();
         let all = self.live_and_dead(bag);
         (0..).zip(all).filter(|(slot, _)| !key.is_deleted(*slot)).collect()
     }
 
     /// Names of the MAI of a bag's live records.
-    pub(super) fn names(&self, bag: &str) -> Vec<u32> {
+    pub(crate) fn names(&self, bag: &str) -> Vec<u32> {
         self.live(bag).iter().map(|(_, record)| name_in(record)).collect()
     }
 
-    pub(super) fn mai(&self, name: u32) -> Vec<u8> {
+    pub(crate) fn mai(&self, name: u32) -> Vec<u8> {
         self.read(&mai_name(name))
     }
 
-    pub(super) fn p1(&self, name: u32) -> Vec<u8> {
+    pub(crate) fn p1(&self, name: u32) -> Vec<u8> {
         self.read(&format!("P1/{name:08X}.P1"))
     }
 
-    pub(super) fn tree(&self) -> Tree {
+    pub(crate) fn tree(&self) -> Tree {
         tree(&self.queue())
     }
 
-    pub(super) fn out(&self, out: &str) -> PathBuf {
+    pub(crate) fn out(&self, out: &str) -> PathBuf {
         self.folder.path().join(out)
     }
 
     /// A run of the whole queue, with further options.
-    pub(super) fn command(&self, out: &str, options: &[&str]) -> Command {
+    pub(crate) fn command(&self, out: &str, options: &[&str]) -> Command {
         let mut command = inqueue();
         command.arg("run").arg(format!("postoffice:{}", self.queue().display()));
         command.args(["--hostname", "mta.example", "--json", "--out"]).arg(self.out(out));
@@ -304,12 +304,12 @@ impl Office {
         command
     }
 
-    pub(super) fn run(&self, out: &str, options: &[&str]) -> Output {
+    pub(crate) fn run(&self, out: &str, options: &[&str]) -> Output {
         self.command(out, options).output().unwrap()
     }
 
     /// Drains; it must end with this exit code. Gives what it says on standard error.
-    pub(super) fn drain(&self, out: &str, code: i32) -> String {
+    pub(crate) fn drain(&self, out: &str, code: i32) -> String {
         let output = self.run(out, &["--drain"]);
         let told = crate::support::text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{told}");
@@ -317,14 +317,14 @@ impl Office {
     }
 
     /// The same at another time.
-    pub(super) fn drain_at(&self, out: &str, now: &str, code: i32) {
+    pub(crate) fn drain_at(&self, out: &str, now: &str, code: i32) {
         let output = self.run(out, &["--drain", "--now", now]);
         let told = crate::support::text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{told}");
     }
 
     /// INQUEUE3 is empty, and nothing is left of what was in it.
-    pub(super) fn assert_empty(&self) {
+    pub(crate) fn assert_empty(&self) {
         assert_eq!(self.names("INQUEUE3"), [0_u32; 0]);
         let key = Key::read(&self.read("KEY/INQUEUE3.KEY")).unwrap();
         assert_eq!(key.counts(), (0, 0));
@@ -332,17 +332,17 @@ impl Office {
     }
 }
 
-pub(super) fn mai_name(name: u32) -> String {
+pub(crate) fn mai_name(name: u32) -> String {
     format!("MAI/MA{:X}/{name:08X}.MAI", name & 15)
 }
 
-pub(super) fn name_in(record: &[u8; 116]) -> u32 {
+pub(crate) fn name_in(record: &[u8; 116]) -> u32 {
     let name = Record::new(record).mai().unwrap();
     u32::from_str_radix(std::str::from_utf8(&name).unwrap(), 16).unwrap()
 }
 
 /// All files below a folder.
-pub(super) fn tree(root: &Path) -> Tree {
+pub(crate) fn tree(root: &Path) -> Tree {
     let mut all = Tree::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -360,7 +360,7 @@ pub(super) fn tree(root: &Path) -> Tree {
 }
 
 /// Makes a folder again as a tree says; what is as it was isn't written.
-pub(super) fn restore(root: &Path, tree: &Tree) {
+pub(crate) fn restore(root: &Path, tree: &Tree) {
     let mut now = self::tree(root);
     for (name, bytes) in tree {
         let path = root.join(name);
@@ -375,7 +375,7 @@ pub(super) fn restore(root: &Path, tree: &Tree) {
 }
 
 /// The folders of post offices in and below a folder.
-pub(super) fn offices(root: &Path) -> Vec<PathBuf> {
+pub(crate) fn offices(root: &Path) -> Vec<PathBuf> {
     let has = |name: &str| root.join(name).is_dir();
     if has("KEY") || has("key") {
         return vec![root.to_owned()];
@@ -385,18 +385,18 @@ pub(super) fn offices(root: &Path) -> Vec<PathBuf> {
 }
 
 /// The files of one post office by their names in upper case, and its bags.
-pub(super) struct Look {
-    pub(super) files: Tree,
+pub(crate) struct Look {
+    pub(crate) files: Tree,
 }
 
 impl Look {
-    pub(super) fn at(root: &Path) -> Self {
+    pub(crate) fn at(root: &Path) -> Self {
         let upper = |(name, bytes): (String, Vec<u8>)| (name.to_ascii_uppercase(), bytes);
         Self { files: tree(root).into_iter().map(upper).collect() }
     }
 
     /// Live records by bag.
-    pub(super) fn bags(&self) -> BTreeMap<String, Vec<[u8; 116]>> {
+    pub(crate) fn bags(&self) -> BTreeMap<String, Vec<[u8; 116]>> {
         let mut bags = BTreeMap::new();
         for (name, mbg) in &self.files {
             let Some(bag) = name.strip_prefix("MBG/").and_then(|n| n.strip_suffix(".MBG")) else {
@@ -414,7 +414,7 @@ impl Look {
 
 /// No P1 without a record that points to it, no lock, nothing half made; no record of a bag without
 /// its MAI; no two of one bag with the same.
-pub(super) fn assert_whole(root: &Path) {
+pub(crate) fn assert_whole(root: &Path) {
     let look = Look::at(root);
     let bags = look.bags();
     let mut pointed = BTreeMap::<u32, u16>::new();
@@ -425,9 +425,9 @@ pub(super) fn assert_whole(root: &Path) {
         names.sort_unstable();
         for name in &names {
             *pointed.entry(*name).or_default() += 1;
-            let mai = look.files.get(&mai_name(*name));
-            let mai = mai.unwrap_or_else(|| panic!("{bag}: no MAI {name:08X}"));
-            assert!(inqueue::queue::postoffice::mai::counter(mai) >= Some(1), "{name:08X}");
+            let file = look.files.get(&mai_name(*name));
+            let file = file.unwrap_or_else(|| panic!("{bag}: no MAI {name:08X}"));
+            assert!(mai::counter(file) >= Some(1), "{name:08X}");
         }
         let all = names.len();
         names.dedup();
@@ -444,8 +444,27 @@ pub(super) fn assert_whole(root: &Path) {
             let stem = file.strip_suffix(".MAI").unwrap_or_else(|| panic!("left over: {name}"));
             let number = u32::from_str_radix(stem, 16).unwrap();
             let count = pointed.get(&number).copied();
-            let counter = inqueue::queue::postoffice::mai::counter(bytes);
+            let counter = mai::counter(bytes);
             assert_eq!(counter, count, "the counter of {name} and the records that point to it");
         }
+    }
+}
+
+/// Live good records have their MAI, each once in its bag; no lock, and nothing half made.
+pub(crate) fn assert_sound(root: &Path) {
+    let look = Look::at(root);
+    for (bag, records) in look.bags() {
+        let good: Vec<u32> =
+            records.iter().filter(|r| Record::new(r).mai().is_some()).map(name_in).collect();
+        let names: BTreeSet<u32> = good.iter().copied().collect();
+        assert_eq!(names.len(), good.len(), "{bag}: two records with one MAI");
+        for name in names {
+            let file = look.files.get(&mai_name(name));
+            let file = file.unwrap_or_else(|| panic!("{bag}: no MAI {name:08X}"));
+            assert!(mai::counter(file) >= Some(1), "{bag}: {name:08X}");
+        }
+    }
+    for name in look.files.keys() {
+        assert!(!name.ends_with(".0LK") && !name.ends_with(".NEW"), "{name} is left over");
     }
 }
