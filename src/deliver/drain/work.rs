@@ -168,7 +168,7 @@ impl Planning<'_> {
             hops: &p1.hops,
         };
         for report in &order.reports {
-            self.report(slot.slot, &failed, report)?;
+            self.report(slot.slot, &failed, report);
         }
         Ok(())
     }
@@ -275,15 +275,15 @@ impl Planning<'_> {
 
     /// Puts a report on its way: as the original wrote it into a mailbag, as RFC 3464 has it
     /// towards the Internet.
-    fn report(&mut self, slot: u32, failed: &Failed<'_>, report: &Report) -> io::Result<()> {
+    fn report(&mut self, slot: u32, failed: &Failed<'_>, report: &Report) {
         let Some((bag, is_outbound)) = self.way_to(&report.to) else {
             self.reports_left += 1;
-            return Ok(());
+            return;
         };
-        let Ok(name) = self.names.next() else {
+        let Some(name) = self.names.next() else {
             // No name is left: reports wait in their stream, and all mail goes on.
             self.reports_left += 1;
-            return Ok(());
+            return;
         };
         let to = address_of(&report.to);
         let from = [&self.site.tables.own_name[..], b"/POSTMASTER"].concat();
@@ -327,7 +327,6 @@ impl Planning<'_> {
         self.file(Folder::Mai, name, bytes);
         let record = record.to_vec();
         self.work.puts.push(Put { bag, slot, is_report: true, record });
-        Ok(())
     }
 
     fn file(&mut self, folder: Folder, name: HexName, bytes: Vec<u8>) {
@@ -373,17 +372,17 @@ impl<'o> Names<'o> {
         Self { office, control, first: next, next }
     }
 
-    /// The next name that no file has.
-    fn next(&mut self) -> io::Result<HexName> {
+    /// The next name that no file has; none where all are used up.
+    fn next(&mut self) -> Option<HexName> {
         while self.next < NAMES_END {
             let name = hex_name_of(self.next);
             self.next += 1;
             let is_taken = |folder| self.office.named(folder, name).exists();
             if ![Folder::Mai, Folder::P1, Folder::Att].into_iter().any(is_taken) {
-                return Ok(name);
+                return Some(name);
             }
         }
-        Err(io::Error::other("all names of messages are used up (see CONTROL.GLB)"))
+        None
     }
 
     /// Takes the names: CONTROL.GLB has the next behind them.
