@@ -237,8 +237,8 @@ const CATALOGUE: &[&str] = &[
 /// They come with the supervisor, and have no test yet.
 const OPEN: [&str; 2] = ["fault-that-kills-the-process", "hang"];
 
-/// Each row of docs/hazards.md names tests that exist, and a command that runs the first; all of the
-/// catalogue has its row, in its order.
+/// Each row of docs/hazards.md names tests that exist, and a command that runs the first; all of
+/// the catalogue has its row, in its order.
 #[test]
 fn the_document_has_each_hazard_with_its_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -280,7 +280,7 @@ impl Planning<'_> {
             self.reports_left += 1;
             return;
         };
-        let Ok(name) = self.names.next() else {
+        let Some(name) = self.names.next() else {
             // No name is left: reports wait in their stream, and all mail goes on.
             self.reports_left += 1;
             return;
@@ -372,17 +372,17 @@ impl<'o> Names<'o> {
         Self { office, control, first: next, next }
     }
 
-    /// The next name that no file has.
-    fn next(&mut self) -> io::Result<HexName> {
+    /// The next name that no file has; none where all are used up.
+    fn next(&mut self) -> Option<HexName> {
         while self.next < NAMES_END {
             let name = hex_name_of(self.next);
             self.next += 1;
             let is_taken = |folder| self.office.named(folder, name).exists();
             if ![Folder::Mai, Folder::P1, Folder::Att].into_iter().any(is_taken) {
-                return Ok(name);
+                return Some(name);
             }
         }
-        Err(io::Error::other("all names of messages are used up (see CONTROL.GLB)"))
+        None
     }
 
     /// Takes the names: CONTROL.GLB has the next behind them.

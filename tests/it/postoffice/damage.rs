@@ -81,12 +81,12 @@ fn a_mailbag_that_cannot_be_used_keeps_its_own_mail_waiting_alone() {
         let name = office.push(&letter("NET/PO/ANN", &["NET/PO/BOB", "NET/PO/EVE"]));
         let after = office.push(&letter("NET/PO/EVE", &["NET/PO/ANN"]));
         spoil(&office);
-        let is_key = |office: &Office| fs::read(office.file("KEY/00000002.KEY")).ok();
-        let spoilt = (is_key(&office), office.read("MBG/00000002.MBG"));
+        let key_of = |office: &Office| fs::read(office.file("KEY/00000002.KEY")).ok();
+        let before = (key_of(&office), office.read("MBG/00000002.MBG"));
         office.drain("run", 1);
         assert_eq!((office.names(EVE), office.names(ANN)), (vec![name], vec![after]), "{at}");
         assert_eq!(office.names("INQUEUE3"), [0_u32; 0]);
-        assert_eq!((is_key(&office), office.read("MBG/00000002.MBG")), spoilt, "{at}");
+        assert_eq!((key_of(&office), office.read("MBG/00000002.MBG")), before, "{at}");
         assert_eq!(mai::counter(&office.mai(name)), Some(2), "BOB's record counts already");
         let _ = fs::remove_dir(office.file("KEY/00000002.KEY"));
         office.write("KEY/00000002.KEY", &key);
@@ -117,7 +117,7 @@ fn a_torn_record_at_the_end_of_the_queue_is_quarantined_once() {
 #[test]
 fn a_record_that_names_nothing_is_quarantined_and_taken_out() {
     let mut office = Office::new();
-    let mut bad = office.record_of(b"ANN", b"garbage", 0x62, 1);
+    let mut bad = super::small::record_of(b"ANN", b"garbage", 0x62, 1);
     bad[67..76].copy_from_slice(b"ma.\\001.n");
     office.bag("INQUEUE3", &[bad], &[]);
     let name = office.push(&letter("NET/PO/ANN", &["NET/PO/BOB"]));
@@ -192,7 +192,7 @@ fn an_attachment_that_is_missing_is_a_failure_and_those_of_a_dead_letter_are_in_
     let report = office.mai(super::small::FIRST_NAME);
     let report = text(&mai::Mai::read(&report).unwrap().text.concat());
     assert!(report.contains("[018] Message was not sent due to missing attachment."), "{report}");
-    assert!(!office.tree().keys().any(|name| name.ends_with(".ATT")));
+    assert!(!office.tree().keys().any(|name| name.starts_with("ATT/")));
 }
 
 /// Attachments beside a text that is a whole message are in no content: their files stay.
@@ -211,7 +211,7 @@ fn attachments_that_no_content_has_stay() {
     assert_eq!(office.names("INQUEUE3"), [0_u32; 0]);
     let tree = office.tree();
     let left: Vec<&Vec<u8>> =
-        tree.iter().filter(|(name, _)| name.ends_with(".ATT")).map(|(_, bytes)| bytes).collect();
+        tree.iter().filter(|(name, _)| name.starts_with("ATT/")).map(|(_, bytes)| bytes).collect();
     assert_eq!(left, [b"one"]);
 }
 
@@ -222,7 +222,7 @@ fn a_queue_of_more_than_4096_slots_is_left_as_it_is() {
     office.push(&letter("NET/PO/ANN", &["NET/PO/BOB"]));
     let record = office.live("INQUEUE3")[0].1;
     let deleted: Vec<u32> = (0..4096).collect();
-    office.bag("INQUEUE3", &[record; 4097], &deleted);
+    office.bag("INQUEUE3", &vec![record; 4097], &deleted);
     let before = office.tree();
     let told = office.drain("run", 1);
     assert!(told.contains("slots from 4096 on have no bit"), "{told}");

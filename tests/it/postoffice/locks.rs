@@ -49,7 +49,7 @@ fn a_second_process_is_kept_out_and_told_by_whom() {
 
 #[test]
 fn a_stale_lock_is_taken_over_and_a_fresh_one_of_others_is_not() {
-    let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(86_400));
+    let (hour, day) = (Duration::from_hours(1), Duration::from_hours(24));
     let here = format!("inqueue 1 {} 2026-01-02T03:00:00Z /gone\n", host());
     for (words, age, stale) in [
         (here.as_str(), Duration::ZERO, true),
@@ -62,7 +62,7 @@ fn a_stale_lock_is_taken_over_and_a_fresh_one_of_others_is_not() {
     ] {
         let (office, name) = office();
         aged(&office, words, age);
-        let told = office.drain("run", if stale { 0 } else { 1 });
+        let told = office.drain("run", i32::from(!stale));
         assert_eq!(office.names(BOB), if stale { vec![name] } else { vec![] }, "{words}: {told}");
         assert_eq!(office.file(LOCK).exists(), !stale, "{words}");
         assert!(stale || told.contains("taken for stale after"), "{told}");

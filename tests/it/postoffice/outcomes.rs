@@ -327,8 +327,8 @@ fn vacant_slots_are_given_first_and_unknown_bytes_stay() {
 fn an_old_deleted_record_of_the_same_name_is_not_the_message() {
     let mut office = Office::new();
     let name = office.push(&letter("NET/PO/ANN", &["NET/PO/BOB"]));
-    let old = office.record_of(b"EVE", b"long ago", name, 99);
-    let other = office.record_of(b"EVE", b"kept", 0x0040_0000, 99);
+    let old = super::small::record_of(b"EVE", b"long ago", name, 99);
+    let other = super::small::record_of(b"EVE", b"kept", 0x0040_0000, 99);
     office.write(&super::small::mai_name(0x0040_0000), &office.mai(name));
     office.bag(BOB, &[old, other], &[0]);
     let queued = office.live("INQUEUE3")[0].1;

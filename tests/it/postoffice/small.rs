@@ -181,7 +181,9 @@ impl Office {
     /// Writes a bag: its records, and which of them are deleted.
     pub(crate) fn bag(&self, bag: &str, records: &[[u8; 116]], deleted: &[u32]) {
         let mut key = Key::empty();
-        deleted.iter().for_each(|slot| key.set_deleted(*slot, true));
+        for slot in deleted {
+            key.set_deleted(*slot, true);
+        }
         key.count_new(u16::try_from(records.len() - deleted.len()).unwrap());
         self.write(&format!("KEY/{bag}.KEY"), key.bytes());
         self.write(&format!("MBG/{bag}.MBG"), &records.concat());
@@ -189,18 +191,9 @@ impl Office {
 
     /// A bag with so many live records. Thousands of files take time: there is no MAI.
     pub(crate) fn fill(&mut self, bag: &str, count: u32) {
-        let record = |name| self.record_of(b"OLD", b"old mail", name, 552);
+        let record = |name| record_of(b"OLD", b"old mail", name, 552);
         let all: Vec<[u8; 116]> = FILLED.take(count as usize).map(record).collect();
         self.bag(bag, &all, &[]);
-    }
-
-    pub(crate) fn record_of(&self, sender: &[u8], subject: &[u8], name: u32, n: u32) -> [u8; 116] {
-        let mai = format!("{name:08X}").into_bytes().try_into().unwrap();
-        let date = time("2026-01-02T02:00:00Z");
-        let mut record = NewRecord { sender, subject, date, mai, size: n }.bytes();
-        // Bytes whose meaning isn't known.
-        record[108..112].copy_from_slice(&name.wrapping_mul(2_654_435_761).to_le_bytes());
-        record
     }
 
     /// Puts a message into INQUEUE3; gives its name.
@@ -250,7 +243,7 @@ impl Office {
         self.write(&format!("P1/{hex}.P1"), &p1);
         let sender = letter.from.unwrap_or_default().rsplit(|b| *b == b'/').next().unwrap();
         let size = u32::try_from(mai.len()).unwrap();
-        let record = self.record_of(&sender[..sender.len().min(10)], letter.subject, name, size);
+        let record = record_of(&sender[..sender.len().min(10)], letter.subject, name, size);
         let mut all = self.live_and_dead("INQUEUE3");
         all.push(record);
         self.write("MBG/INQUEUE3.MBG", &all.concat());
@@ -330,6 +323,15 @@ impl Office {
         assert_eq!(key.counts(), (0, 0));
         assert_whole(&self.root());
     }
+}
+
+/// A record, with something in its bytes whose meaning isn't known.
+pub(crate) fn record_of(sender: &[u8], subject: &[u8], name: u32, n: u32) -> [u8; 116] {
+    let mai = format!("{name:08X}").into_bytes().try_into().unwrap();
+    let date = time("2026-01-02T02:00:00Z");
+    let mut record = NewRecord { sender, subject, date, mai, size: n }.bytes();
+    record[108..112].copy_from_slice(&name.wrapping_mul(2_654_435_761).to_le_bytes());
+    record
 }
 
 pub(crate) fn mai_name(name: u32) -> String {
@@ -465,6 +467,6 @@ pub(crate) fn assert_sound(root: &Path) {
         }
     }
     for name in look.files.keys() {
-        assert!(!name.ends_with(".0LK") && !name.ends_with(".NEW"), "{name} is left over");
+        assert!(!name.contains(".0LK") && !name.contains(".NEW"), "{name} is left over");
     }
 }
