@@ -1,9 +1,9 @@
 //! Killed at any point and run again: every recipient has the message once, nothing false is
 //! reported, nothing dangles, and the tree is that of a drain that nobody disturbed.
 //!
-//! Byte for byte but for what docs/drain.md names: the names that reports get (names that were
-//! taken before the kill stay taken), and the counts of new and unread mail in a KEY (a kill between
-//! its bits and its counts).
+//! Byte for byte but for what docs/drain.md names: the names that reports get (those that were
+//! taken before the kill stay taken), and the counts of new and unread mail in a KEY (a kill
+//! between its bits and its counts).
 
 use super::small::{
     ANN, BOB, FIRST_NAME, Letter, Office, PO2, Tree, assert_sound, letter, name_in, offices,
