@@ -121,7 +121,7 @@ fn asked(run: &Path, digits: usize, commit: &Commit) -> Result<AskedSlots, Audit
 }
 
 /// A bag's records by their MAI.
-type InBag = HashMap<HexName, u32>;
+type InBag = HashMap<HexName, Vec<[u8; RECORD_BYTES]>>;
 
 /// Audits one post office.
 fn office(root: &Path, bag: &Bag, slots: &[Slot], asked: &AskedSlots, log: Option<&Log>) -> Report {
@@ -155,11 +155,10 @@ fn office(root: &Path, bag: &Bag, slots: &[Slot], asked: &AskedSlots, log: Optio
         let puts = puts.get(&slot.slot).map(Vec::as_slice).unwrap_or_default();
         check_puts(&mut report, &place, asked, puts);
         for put in puts {
-            let mai = Record::new(&put.record()).mai();
-            let count = mai.and_then(|mai| bags.get(&put.bag)?.get(&mai)).copied().unwrap_or(0);
+            let count = bags.get(&put.bag).map_or(0, |bag| count_in(bag, put));
             let waits = waiting.contains(&(put.bag.as_str(), put.record.as_slice()));
             let bag = &put.bag;
-            match count + u32::from(waits) {
+            match count + usize::from(waits) {
                 1 => {}
                 0 => report.find(Kind::Lost, &place, format!("its record is not in bag {bag}")),
                 _ => report.find(Kind::Doubled, &place, format!("it is in bag {bag} twice")),
@@ -214,7 +213,17 @@ fn check_slot(
     }
 }
 
-/// How many records of a bag have each MAI, deleted ones included: their users have read them.
+/// How often a record is in its bag. One of another message that once had the same name doesn't
+/// count, where this one is there as it was put in.
+fn count_in(bag: &InBag, put: &Put) -> usize {
+    let record = put.record();
+    let named = Record::new(&record).mai().and_then(|mai| bag.get(&mai));
+    let named = named.map(Vec::as_slice).unwrap_or_default();
+    let same = named.iter().filter(|other| **other == record).count();
+    if same > 0 { same } else { named.len() }
+}
+
+/// The records of a bag, deleted ones included: their users have read them.
 fn in_bag(office: &Office, bag: &str) -> InBag {
     let mut mbg = Vec::new();
     let mut all = InBag::new();
@@ -222,7 +231,7 @@ fn in_bag(office: &Office, bag: &str) -> InBag {
     let _ = office.read(Folder::Mbg, &format!("{bag}.MBG"), u64::MAX - 1, &mut mbg);
     for record in records(&mbg).0 {
         if let Some(mai) = Record::new(record).mai().and_then(|mai| hex_name(&mai)) {
-            *all.entry(mai).or_default() += 1;
+            all.entry(mai).or_default().push(*record);
         }
     }
     all

@@ -6,6 +6,7 @@
 //! sealed is a finding.
 
 use super::{Kind, Report};
+use crate::event::json;
 use crate::mail::content::Content;
 use crate::queue::bytes::FileBytes;
 use crate::queue::segment::read::{self, Notes, RecipientNotes};
@@ -84,6 +85,18 @@ pub(super) struct Event<'s> {
     pub(super) place: String,
     #[serde(skip)]
     pub(super) claimed: bool,
+}
+
+impl Event<'_> {
+    /// True where it names this address. One that was made from numbers alone names none.
+    pub(super) fn names(&self, address: &[u8], scratch: &mut Vec<u8>) -> bool {
+        let Some(text) = self.recipient else { return true };
+        scratch.clear();
+        scratch.push(b'"');
+        json::write_text(scratch, address);
+        scratch.push(b'"');
+        text.get().as_bytes() == scratch.as_slice()
+    }
 }
 
 /// Place of a message in the queue, as a key: hash of the file's name, offset.

@@ -5,10 +5,10 @@
 //! record doesn't hide the next.
 
 use super::again::{Entry, Hand, Message, quarantine_differs};
-use super::books::{self, Books, Event, Files, place};
+use super::books::{self, Books, Files, place};
 use super::expect::{Manifest, Seen, SeenDisposition};
 use super::{AuditError, Kind, Report};
-use crate::event::{Number, json};
+use crate::event::Number;
 use crate::limits;
 use crate::mail::content::Content;
 use crate::mail::envelope::{Envelope, QueueId, Recipient};
@@ -445,7 +445,7 @@ impl Auditor<'_, '_> {
                     && recipient.outcome == outcome_number(decided)
                     && recipient.reported == (stream == Stream::Ndr)
                     && recipient.ordinal == event.ordinal
-                    && same_text(&mut self.scratch, event, recipient.forward_path);
+                    && event.names(recipient.forward_path, &mut self.scratch);
                 if !same {
                     let what =
                         format!("disposition {index}: event and record differ ({})", record.place);
@@ -559,16 +559,6 @@ impl Auditor<'_, '_> {
             self.report.find(Kind::Wrong, place, format!("{what} than it has to"));
         }
     }
-}
-
-/// True where an event names this address. An event that was made from numbers alone names none.
-fn same_text(scratch: &mut Vec<u8>, event: &Event<'_>, address: &[u8]) -> bool {
-    let Some(text) = event.recipient else { return true };
-    scratch.clear();
-    scratch.push(b'"');
-    json::write_text(scratch, address);
-    scratch.push(b'"');
-    text.get().as_bytes() == scratch.as_slice()
 }
 
 /// Only members of a list leave with another reverse-path than the message came with: recipients
