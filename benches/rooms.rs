@@ -17,6 +17,7 @@ use inqueue::mail::envelope::{Envelope, QueueId, Recipient, ReversePath};
 use inqueue::mail::header::HeaderFacts;
 use inqueue::ndr::{Context, Returned, render};
 use inqueue::queue::bytes::FileBytes;
+use inqueue::queue::postoffice::bag::{Key, NewRecord, Record, SLOTS_MAX, hex_name_of, records};
 use inqueue::queue::{Buffers, Framed, Frames, Queue, QueueError, Source, Visit, mbox, segment};
 use inqueue_gen::{Format, Mix, Options, generate};
 use std::fs;
@@ -27,7 +28,7 @@ const NOW: Time = Time::from_s(1_767_323_045);
 
 /// Messages of a generated queue: few, where the benches are only tried.
 fn messages() -> u64 {
-    if std::env::args().any(|argument| argument == "--bench") { 5_000 } else { 50 }
+    if std::env::args().any(|argument| argument == "--bench") { 4_000 } else { 50 }
 }
 
 /// A queue in a folder of its own.
@@ -289,5 +290,52 @@ fn map_or_read(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(rooms, framing, addresses, envelopes, decide, reports, events, map_or_read);
+/// A mailbag of 4096 slots in memory: which are live, and which records are good; and the slots of
+/// post offices as messages, as they are read from the file system.
+fn post_offices(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("post office");
+    let mut key = Key::empty();
+    let mut mbg = Vec::new();
+    for slot in 0..SLOTS_MAX {
+        key.set_deleted(slot, slot % 3 == 0);
+        let mai = hex_name_of(slot);
+        let record = NewRecord { sender: b"ANN", subject: b"Plans", date: NOW, mai, size: 552 };
+        mbg.extend_from_slice(&record.bytes());
+    }
+    group.throughput(Throughput::Elements(u64::from(SLOTS_MAX)));
+    group.bench_function("scan", |b| {
+        b.iter(|| {
+            let (all, _) = records(black_box(&mbg));
+            let live = (0..).zip(all).filter(|(slot, _)| !key.is_deleted(*slot));
+            live.filter(|(_, record)| Record::new(record).mai().is_some()).count()
+        });
+    });
+    let folder = queue(Format::PostOffice, Mix::None);
+    let spec = format!("postoffice:{}", folder.path().join("queue").display());
+    let queue = Queue::open(&spec).unwrap();
+    let parts = queue.cut(8 << 20).unwrap();
+    group.throughput(Throughput::Elements(queue.bag_list().unwrap().len()));
+    group.bench_function("slots as messages", |b| {
+        let mut buffers = Buffers::default();
+        b.iter(|| {
+            let mut count = Count(0);
+            parts.iter().for_each(|part| queue.read(part, &mut buffers, &mut count).unwrap());
+            count.0
+        });
+    });
+    group.bench_function("list", |b| b.iter(|| Queue::open(&spec).unwrap().total_bytes()));
+    group.finish();
+}
+
+criterion_group!(
+    rooms,
+    framing,
+    post_offices,
+    addresses,
+    envelopes,
+    decide,
+    reports,
+    events,
+    map_or_read
+);
 criterion_main!(rooms);

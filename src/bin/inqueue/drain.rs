@@ -19,8 +19,12 @@ pub(crate) fn lock(queues: &[Queue], out: &Path, now: Time) -> anyhow::Result<Lo
 
 /// Drains a run; tells what went wrong with single post offices. The second is false where
 /// something is left to do.
-pub(crate) fn drain(out: &Path, sync: Sync) -> anyhow::Result<(Drained, bool)> {
-    let (drained, errors) = drain::drain(out, sync)?;
+pub(crate) fn drain(
+    out: &Path,
+    sync: Sync,
+    workers: Option<usize>,
+) -> anyhow::Result<(Drained, bool)> {
+    let (drained, errors) = drain::drain(out, sync, workers)?;
     for error in &errors {
         output::tell(&error.to_string());
     }

@@ -155,7 +155,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         SyncArg::End => Sync::End,
         SyncArg::Never => Sync::Never,
     };
-    let settings = Settings { workers: args.workers.map(usize::from), sync, stop: &stop };
+    let workers = args.workers.map(usize::from);
+    let settings = Settings { workers, sync, stop: &stop };
     let mut log = args.log.as_ref().map(|target| Follow::begin(&args.out, target, args.log_size));
     let mut done = 0;
     let mut before = None;
@@ -170,7 +171,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let log = log.map(|log| log.finish(summary.finished));
     bar.finish_and_clear();
     let is_drained = args.drain && summary.finished;
-    let drained = is_drained.then(|| drain::drain(&args.out, sync)).transpose()?;
+    let drained = is_drained.then(|| drain::drain(&args.out, sync, workers)).transpose()?;
     let seconds = started.elapsed().as_secs_f64();
     let drained_counts = drained.as_ref().map(|(drained, _)| drained);
     if args.json {

@@ -98,12 +98,26 @@ fn drainable(queue: &Queue) -> Result<&BagList, DrainError> {
 }
 
 /// Drains the post offices of a run whose parts are all committed; goes on where a drain was cut
-/// off.
+/// off. So many post offices are worked on at a time as there are `workers`; as processors, where
+/// none are named.
 ///
 /// # Errors
 /// The run can't be read, or isn't finished; its log can't be written. What went wrong with single
 /// post offices comes beside what was done.
-pub fn drain(run: &Path, sync: Sync) -> Result<(Drained, Vec<DrainError>), DrainError> {
+pub fn drain(
+    run: &Path,
+    sync: Sync,
+    workers: Option<usize>,
+) -> Result<(Drained, Vec<DrainError>), DrainError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(workers.unwrap_or(0)).build();
+    match pool {
+        Ok(pool) => pool.install(|| drain_run(run, sync)),
+        // Without threads of its own it works on those that are there.
+        Err(_) => drain_run(run, sync),
+    }
+}
+
+fn drain_run(run: &Path, sync: Sync) -> Result<(Drained, Vec<DrainError>), DrainError> {
     let Planned { plan, queues } = folder::read_plan(run)?;
     let now = plan.options.clock();
     let (commits, _) = commits::read(run)?;
