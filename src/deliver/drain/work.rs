@@ -262,9 +262,14 @@ impl Planning<'_> {
             ..like(told)
         });
         let mut rest = P1 { recipients: held.chain(outbound).collect(), ..p1.clone() };
+        let own: &[u8] = &self.site.tables.own_name;
         if let Some(held) = &order.held {
             rest.attempts = held.attempts;
             (rest.next_attempt, rest.expiry) = (held.next_attempt, held.expiry);
+        } else if !rest.hops.iter().any(|hop| hop.eq_ignore_ascii_case(own)) {
+            // It leaves: should it come back, it has been here. While some of it stays this can't
+            // be said, as they share the file.
+            rest.hops.push(own);
         }
         if rest.recipients.is_empty() {
             self.work.out.p1.push(text(name));

@@ -262,7 +262,8 @@ impl BagReader {
             (None, ContentFrom::Disk) => true,
         };
         let content = head.end..arena.len();
-        let condition = if slot.is_circular(&self.own_name) {
+        // What waits in an outbound bag is on its way out.
+        let condition = if self.is_inbound && slot.is_circular(&self.own_name) {
             Some(Condition::CircularRoute)
         } else {
             (!has_all).then_some(Condition::MissingAttachment)
