@@ -3,9 +3,9 @@
 //!
 //! A file holds messages, one behind the other; each is a header of lines, a text, and attachments.
 //! [`read`] takes a file apart, [`frame`] gives its messages with an envelope as a segment has it
-//! and a content of RFC 5322, [`mod@write`] makes such files. Not here: lists of folders (`files`),
-//! the Extended and Encapsulated forms, which were never published. Invariant: what can't be read is
-//! set aside whole, with the original's error; nothing is guessed.
+//! and a content of RFC 5322, [`mod@write`] makes such files. Not here: lists of folders
+//! (`files`), the Extended and Encapsulated forms, which were never published. Invariant: what
+//! can't be read is set aside whole, with the original's error; nothing is guessed.
 
 pub mod frame;
 pub mod read;

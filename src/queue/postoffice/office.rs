@@ -54,12 +54,16 @@ pub struct Office {
     root: PathBuf,
     /// By folder: its names that aren't in upper case, by what they are in upper case.
     odd_names: RefCell<HashMap<PathBuf, HashMap<String, OsString>>>,
+    /// Folders that were found, as they stand on disk, by what they are and the last letter of
+    /// those that files are divided among.
+    folders: RefCell<HashMap<(Folder, u8), PathBuf>>,
 }
 
 impl Office {
     /// The post office in a folder.
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned(), odd_names: RefCell::default() }
+        let (odd_names, folders) = (RefCell::default(), RefCell::default());
+        Self { root: root.to_owned(), odd_names, folders }
     }
 
     /// True where a folder is a post office.
@@ -83,19 +87,34 @@ impl Office {
     /// The path of a file by its name in upper case, with its extension: as it stands on disk, else
     /// as it would be made.
     pub fn path(&self, folder: Folder, name: &str) -> PathBuf {
-        let mut within = self.folder(folder);
-        let stem = name.split('.').next().unwrap_or(name);
+        let within = self.folder_of(folder, name);
+        self.entry(&within, name).unwrap_or_else(|| within.join(name))
+    }
+
+    /// The folder that a file of this name is in: files are divided among folders by the last digit
+    /// of their names, in MAI and ATT.
+    fn folder_of(&self, folder: Folder, name: &str) -> PathBuf {
         let prefix = match folder {
             Folder::Mai => "MA",
             Folder::Att => "AT",
             _ => "",
         };
-        if !prefix.is_empty() {
-            let digit = stem.get(stem.len().saturating_sub(1)..).unwrap_or_default();
-            let name = format!("{prefix}{digit}");
-            within = self.entry(&within, &name).unwrap_or_else(|| within.join(name));
+        let stem = name.split('.').next().unwrap_or(name);
+        let digit = stem.bytes().last().filter(|_| !prefix.is_empty());
+        let key = (folder, digit.unwrap_or(0));
+        if let Some(found) = self.folders.borrow().get(&key) {
+            return found.clone();
         }
-        self.entry(&within, name).unwrap_or_else(|| within.join(name))
+        let within = self.folder(folder);
+        let name = digit.map(|digit| format!("{prefix}{}", char::from(digit)));
+        let found = match &name {
+            Some(name) => self.entry(&within, name),
+            None => within.is_dir().then(|| within.clone()),
+        };
+        if let Some(found) = &found {
+            self.folders.borrow_mut().insert(key, found.clone());
+        }
+        found.unwrap_or_else(|| name.map_or_else(|| within.clone(), |name| within.join(name)))
     }
 
     /// The path of a file of a hex name.
