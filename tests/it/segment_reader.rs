@@ -204,33 +204,37 @@ fn by_hand(envelopes: &[&Writer]) -> Vec<u8> {
     out
 }
 
+const LONG: &[u8] = &[b'x'; 256];
+const DEEP: &[u8] = &[1, 0, 200, 0, 0, 0, b'x'];
+/// Fields of a wrong length, whether or not a reader needs them.
+const WRONG: [(u16, &[u8]); 18] = [
+    (1, b""),
+    (1, LONG),
+    (2, b"1234567"),
+    (4, b"12345"),
+    (5, b""),
+    (6, b"123456789"),
+    (7, b""),
+    (9, b"123456781234567"),
+    (11, b"12"),
+    (12, b""),
+    (13, b"123"),
+    (15, DEEP),
+    (15, b"12345"),
+    (16, b""),
+    (17, DEEP),
+    (18, b""),
+    (19, b"123"),
+    (15, &[2, 0, 0, 0, 0, 0]),
+];
+
 /// Fields of a wrong length, whether or not a reader needs them, and values that the document
 /// doesn't name.
 #[test]
 fn both_readers_draw_the_same_line_between_damage_and_odd_values() {
-    const LONG: &[u8] = &[b'x'; 256];
-    const DEEP: &[u8] = &[1, 0, 200, 0, 0, 0, b'x'];
-    let wrong: [(u16, &[u8]); 16] = [
-        (1, b""),
-        (1, LONG),
-        (2, b"1234567"),
-        (4, b"12345"),
-        (5, b""),
-        (6, b"123456789"),
-        (7, b""),
-        (9, b"123456781234567"),
-        (11, b"12"),
-        (12, b""),
-        (13, b"123"),
-        (15, DEEP),
-        (15, b"12345"),
-        (16, b""),
-        (17, DEEP),
-        (15, &[2, 0, 0, 0, 0, 0]),
-    ];
     let wrong_recipients: [(u16, &[u8]); 6] =
         [(2, b""), (4, b"12"), (5, b""), (7, b"1"), (9, b"12345"), (10, b"123")];
-    let odd: [(u16, &[u8]); 8] = [
+    let odd: [(u16, &[u8]); 10] = [
         (3, b" <a b> "),
         (7, &[9]),
         (11, &[7]),
@@ -238,10 +242,12 @@ fn both_readers_draw_the_same_line_between_damage_and_odd_values() {
         (9, &[0; 16]),
         (99, b"unknown"),
         (8, b""),
+        (18, &[200]),
+        (19, &[0; 4]),
         (10, b"\xFF\0"),
     ];
     let mut envelopes: Vec<Box<Writer>> = Vec::new();
-    for (tag, value) in wrong {
+    for (tag, value) in WRONG {
         envelopes.push(Box::new(move |fields| fields.bytes(tag, value)));
     }
     for tag in [15, 17] {

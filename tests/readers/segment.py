@@ -92,6 +92,12 @@ def origin(value):
     return {"offset": offset, "length": length, "file": text(value[16:])}
 
 
+def original(value):
+    if not value:
+        raise Damaged("envelope")
+    return {"kind": value[0], "length": len(value) - 1}
+
+
 def recipient(value):
     return read_fields(value, RECIPIENT)
 
@@ -130,6 +136,8 @@ ENVELOPE = {
     15: ("recipient", recipient, True),
     16: ("report_of", queue_id, False),
     17: ("reported", recipient, True),
+    18: ("original", original, True),
+    19: ("hop_limit", U32, False),
 }
 
 
