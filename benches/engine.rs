@@ -72,7 +72,12 @@ fn run(made: &Path, format: Format, directory: &Directory, workers: usize) {
     let request = Request::new(queues, Some(made.join("directory.txt")), clock, name);
     let mut run = Run::begin(out.path(), request, directory).unwrap();
     let stop = Stop::default();
-    let settings = Settings { workers: Some(workers), sync: Sync::Never, stop: &stop };
+    let settings = Settings {
+        workers: Some(workers),
+        sync: Sync::Never,
+        breaker: inqueue::limits::BREAKER,
+        stop: &stop,
+    };
     let summary = engine::run(&mut run, directory, settings, &mut |_| {}).unwrap();
     assert!(summary.finished);
     assert_eq!(summary.counts.messages, messages());

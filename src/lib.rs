@@ -8,8 +8,8 @@
 //! `plan -> map -> frame -> parse -> decide -> render -> write -> commit -> deliver`.
 //! ARCHITECTURE.md has the map. Rooms use only rooms to their left; `tests/it/tidy.rs` reads the
 //! imports and says so:
-//! `limits, mail, queue | directory | decide | ndr | event, spool, audit, engine, deliver, check,
-//! salvage`.
+//! `limits | sys, mail, queue | directory | decide | ndr | event, spool, audit, engine, deliver,
+//! check, salvage`.
 
 #[cfg(not(panic = "unwind"))]
 compile_error!(
@@ -29,3 +29,4 @@ pub mod ndr;
 pub mod queue;
 pub mod salvage;
 pub mod spool;
+pub mod sys;

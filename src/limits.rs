@@ -93,6 +93,37 @@ pub const FAILED_PARTS_MAX: usize = 8;
 /// open files stay bounded.
 pub const PARTS_UNCOMMITTED_MAX: usize = 16;
 
+/// Times that the lock of a run is tried before it counts as somebody's.
+pub const LOCK_WAITS_MAX: u32 = 100;
+/// Milliseconds between two of them.
+pub const LOCK_WAIT_MS: u64 = 10;
+/// Places for saved states of parts that a worker has on the board: parts that it holds back.
+pub const PLACES_PER_WORKER: usize = 8;
+/// Bytes that wait in a part's buffers at which its state is saved, once a process has died: what a
+/// further death costs.
+pub const SAVED_STATE_BYTES: usize = 256 << 10;
+/// Faults of one signature on messages in a row that end the run, when nothing else is asked for;
+/// with 0 none do.
+pub const BREAKER: u32 = 20;
+/// Of so many messages, half may not be struck by one fault.
+pub const BREAKER_WINDOW: u64 = 1000;
+/// Seconds that a message may take when nothing else is asked for, but for framing and writing.
+pub const MESSAGE_TIMEOUT_S: u64 = 10;
+/// Bytes of a message for which it may take a second more.
+pub const MESSAGE_BYTES_PER_S: u64 = 16 << 20;
+/// Times the budget of a message that framing and writing may take: they wait for disks.
+pub const DISK_PATIENCE: u32 = 60;
+/// Milliseconds between two looks at the board.
+pub const WATCH_MS: u64 = 50;
+/// Times that a message is tried alone whose process somebody else may have killed.
+pub const TRIALS_MAX: u32 = 3;
+/// Deaths that a message may have been in hand at, with nothing found when it was tried alone.
+pub const SUSPICIONS_MAX: u32 = 5;
+/// Deaths of the engine in a row with nothing in hand and nothing done.
+pub const IDLE_DEATHS_MAX: u32 = 5;
+/// Bytes of one error that the engine's process tells of.
+pub const TOLD_BYTES_MAX: usize = 4096;
+
 /// Original content returned in a report with RET=FULL; a larger message is returned by its header
 /// section.
 pub const REPORT_CONTENT_BYTES_MAX: usize = 1 << 20;

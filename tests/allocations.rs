@@ -35,7 +35,12 @@ fn blocks(folder: &Path, format: Format, messages: u64) -> (u64, u64) {
     };
     let mut run = Run::begin(&made.join("run"), request, &directory).unwrap();
     let stop = Stop::default();
-    let settings = Settings { workers: Some(1), sync: Sync::Never, stop: &stop };
+    let settings = Settings {
+        workers: Some(1),
+        sync: Sync::Never,
+        breaker: inqueue::limits::BREAKER,
+        stop: &stop,
+    };
     let before = dhat::HeapStats::get().total_blocks;
     let summary = engine::run(&mut run, &directory, settings, &mut |_| {}).unwrap();
     let blocks = dhat::HeapStats::get().total_blocks - before;

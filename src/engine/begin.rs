@@ -5,14 +5,14 @@
 //! here: the command line. Invariant: nothing is written into a folder before it is sure that the
 //! run can begin.
 
-use super::EngineError;
+use super::{EngineError, Progress};
 use crate::decide::Policy;
 use crate::directory::Directory;
 use crate::limits;
 use crate::mail::date::Time;
 use crate::queue::envelope::RecipientOrder;
 use crate::queue::{Queue, QueueFile};
-use crate::spool::commits::{Commit, Log};
+use crate::spool::commits::{self, Commit, Log};
 use crate::spool::folder::{self, RunFolder};
 use crate::spool::plan::{self, Options, Plan, PlannedDirectory, PlannedPart, PlannedQueue};
 use std::path::{Path, PathBuf};
@@ -48,6 +48,10 @@ pub struct Run {
     pub(super) plan: Plan,
     pub(super) queues: Vec<Queue>,
     pub(super) done: Vec<Commit>,
+    /// Parts that were done before this process.
+    done_before: usize,
+    /// Bytes of the commit log that `done` was read from.
+    pub(super) good: u64,
 }
 
 impl Run {
@@ -69,7 +73,15 @@ impl Run {
         plan.parts = parts(&request.queues, plan.options.part_bytes)?;
         let folder = RunFolder::create(out, &plan, &lists)?;
         let log = Log::open(out, 0)?;
-        Ok(Self { folder, log, plan, queues: request.queues, done: Vec::new() })
+        Ok(Self {
+            folder,
+            log,
+            plan,
+            queues: request.queues,
+            done: Vec::new(),
+            done_before: 0,
+            good: 0,
+        })
     }
 
     fn go_on(out: &Path, request: &Request, directory: &Directory) -> Result<Self, EngineError> {
@@ -79,13 +91,39 @@ impl Run {
         if !differences.is_empty() {
             return Err(EngineError::Differs { path: out.to_owned(), differences });
         }
-        let (folder, log, done) = RunFolder::open(out, &planned.plan)?;
-        Ok(Self { folder, log, plan: planned.plan, queues: planned.queues, done })
+        let (folder, log, (done, good)) = RunFolder::open(out, &planned.plan)?;
+        let (done_before, queues) = (done.len(), planned.queues);
+        Ok(Self { folder, log, plan: planned.plan, queues, done, done_before, good })
     }
 
     /// Parts that were committed by processes before this one.
     pub const fn parts_done(&self) -> usize {
-        self.done.len()
+        self.done_before
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> Progress {
+        let mut now = Progress::default();
+        for commit in &self.done {
+            now.count(&self.plan, commit.part, &commit.counts);
+        }
+        now
+    }
+
+    /// Hears of parts that another process has committed; true where there are some.
+    pub(super) fn hear(&mut self) -> Result<bool, EngineError> {
+        let (commits, good) = commits::read_from(self.folder.path(), self.good)?;
+        self.good = good;
+        let any = !commits.is_empty();
+        self.done.extend(commits);
+        Ok(any)
+    }
+
+    /// Takes the log over from a process that has ended: a torn line is cut off.
+    pub(super) fn take_over(&mut self, sync: bool) -> Result<(), EngineError> {
+        self.hear()?;
+        let is_done = self.done.len() == self.plan.parts.len();
+        Ok(self.log.cut(self.folder.path(), self.good, sync && is_done)?)
     }
 
     /// All bytes of its queues.

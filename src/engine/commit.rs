@@ -6,7 +6,7 @@
 //! and their names, are on the disk. The first error ends it: nothing that comes after could be
 //! relied on.
 
-use super::{EngineError, Finished, Told};
+use super::{Context, Deal, EngineError, Finished, Told};
 use crate::limits;
 use crate::spool::commits::{Commit, Log};
 use crate::spool::folder::RunFolder;
@@ -15,12 +15,14 @@ use crossbeam_channel::{Receiver, Sender};
 
 /// Commits what comes, until nobody can hand in any more.
 pub(super) fn commit(
-    folder: &RunFolder,
+    context: &Context<'_>,
     log: &mut Log,
     sync: Sync,
+    deal: Deal<'_>,
     finished: &Receiver<Finished>,
     tell: &Sender<Told>,
 ) -> Result<(), EngineError> {
+    let folder = context.folder;
     while let Ok(first) = finished.recv() {
         let mut group = vec![first];
         while group.len() < limits::PARTS_UNCOMMITTED_MAX {
@@ -35,6 +37,10 @@ pub(super) fn commit(
             let path = folder.path().join(crate::spool::commits::NAME);
             SpoolError::Write { path, source }
         })?;
+        for place in group.iter().filter_map(|finished| finished.place) {
+            context.board.forget(place);
+            deal.places.push(place);
+        }
         for Commit { part, counts, .. } in commits {
             // Nobody listens only where the run is over.
             let _ = tell.send(Told::Committed(part, counts));

@@ -4,7 +4,9 @@
 //! Not here: rolling back, quarantine, retry. The closure must only compute and append to buffers
 //! that are taken back on a fault. The panic's text and place are kept by a hook, which is silent
 //! while a message is in hand and leaves all other panics to the hook that was there before. An
-//! abort, a stack overflow or a signal isn't caught here: no code in the process can.
+//! abort, a stack overflow or a signal isn't caught here: no code in the process can. It is the
+//! fence round the process (`fence`) that learns of them; when the message comes again, its fault
+//! is known, and [`enter`] throws it: all is then as if it had panicked.
 
 use crate::limits;
 use std::cell::{Cell, RefCell};
@@ -22,9 +24,11 @@ pub struct Fault {
     pub place: String,
 }
 
-/// A stage of a message's walk that is fenced.
+/// A stage of a message's walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// It is looked for in the queue. Not fenced: a panic costs the worker.
+    Frame,
     /// Header fields and envelope are read.
     Parse,
     /// Its fate is decided.
@@ -35,17 +39,45 @@ pub enum Stage {
     Ndr,
     /// An event about it is rendered.
     Event,
+    /// What has grown large of its part is written. Not fenced.
+    Write,
 }
 
 impl Stage {
+    /// All of them, in order.
+    pub const ALL: [Self; 7] =
+        [Self::Frame, Self::Parse, Self::Decide, Self::Render, Self::Ndr, Self::Event, Self::Write];
+
+    /// Its number, in the order of [`Self::ALL`].
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The stage of a number; the first where there is none.
+    pub fn of_number(number: u8) -> Self {
+        Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::Frame)
+    }
+
+    /// The stage of a name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.name() == name)
+    }
+
+    /// What happens in it can be kept from happening again: it has a fence.
+    pub const fn is_fenced(self) -> bool {
+        !matches!(self, Self::Frame | Self::Write)
+    }
+
     /// Its name, in events.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Frame => "frame",
             Self::Parse => "parse",
             Self::Decide => "decide",
             Self::Render => "render",
             Self::Ndr => "ndr",
             Self::Event => "event",
+            Self::Write => "write",
         }
     }
 }
@@ -83,6 +115,10 @@ pub fn isolate<R>(stage: &Cell<Stage>, run: impl FnOnce() -> R) -> Result<R, Fau
     let outer = FENCED.replace(true);
     // What the closure leaves half done is taken back by the caller, from marks.
     let result = panic::catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        let payload = match payload.downcast::<Fault>() {
+            Ok(known) => return *known,
+            Err(payload) => payload,
+        };
         let (text, place) = LAST.take();
         // Dropping what was thrown is foreign code too: what that throws is leaked.
         if let Err(thrown) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -94,10 +130,35 @@ pub fn isolate<R>(stage: &Cell<Stage>, run: impl FnOnce() -> R) -> Result<R, Fau
     result
 }
 
-/// Panics at the stage that a message's marker names. Nothing, in a program that users get.
-pub(super) fn inject(marker: Option<&[u8]>, stage: Stage) {
-    let strikes = cfg!(feature = "fault-injection") && marker == Some(stage.name().as_bytes());
-    assert!(!strikes, "injected fault in {}", stage.name());
+/// Enters a stage: a fault that is known to strike a message there does so, without being tried
+/// again; so does one that a test's marker asks for.
+pub(super) fn enter(stage: Stage, known: Option<&Fault>, marker: Option<&[u8]>) {
+    if let Some(fault) = known.filter(|fault| fault.stage == stage) {
+        panic::resume_unwind(Box::new(fault.clone()));
+    }
+    #[cfg(feature = "fault-injection")]
+    super::inject::strike(stage, marker);
+    #[cfg(not(feature = "fault-injection"))]
+    let _ = marker;
+}
+
+impl Fault {
+    /// That of a message which the process died of, or did not get through in time.
+    pub(super) fn of_death(stage: Stage, end: &str) -> Self {
+        let text = match end {
+            "hang" => "took longer than a message may".to_owned(),
+            end => format!("died of {end}"),
+        };
+        Self { stage, text, place: "the process of the engine".to_owned() }
+    }
+
+    /// What faults of one cause have in common.
+    pub fn signature(&self) -> String {
+        match self.place.as_str() {
+            "the process of the engine" => format!("{} in {}", self.text, self.stage.name()),
+            place => format!("panic at {place}"),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! The walk of one message: parse, decide, its reports, its records, its events; and what is done
 //! when a step fails.
 //!
-//! A worker is a visitor of its part: it gets messages and damage in queue order, and appends to
-//! the part's buffers. Steps run inside
-//! `isolate`: a fault in parse, decide or render takes the buffers back and quarantines the message
-//! byte for byte; one in a report turns what it would have reported into dead letters; one in an
-//! event leaves an event made from numbers alone. Not here: which part, writing, committing.
-//! Invariant: after each message its marks hold, and each of its recipients has one outcome.
+//! Its worker gets messages and damage in queue order (`walk`), and appends to the part's buffers.
+//! Steps run inside `isolate`: a fault in parse, decide or render takes the buffers back and
+//! quarantines the message byte for byte; one in a report turns what it would have reported into
+//! dead letters; one in an event leaves an event made from numbers alone. Not here: which part,
+//! writing, committing. Invariant: after each message its marks hold, and each of its recipients
+//! has one outcome.
 
-use super::isolate::{Fault, Stage, inject, isolate};
-use super::{Context, EngineError, Offices};
+use super::board;
+use super::breaker::Breaker;
+use super::isolate::{Fault, Stage, isolate};
+use super::{Context, EngineError, Faults, Offices};
 use crate::decide::{Case, NoReport, Outcome, Verdict};
 use crate::directory::Directory;
 use crate::event::json::{self, Subject};
@@ -18,7 +20,7 @@ use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::header::{HeaderFacts, RecipientField};
 use crate::ndr;
 use crate::queue::segment::write::Payload;
-use crate::queue::{Damage, DamageKind, Found, Framed, Frames, Source, Visit, envelope};
+use crate::queue::{Damage, DamageKind, Found, Source, envelope};
 use crate::spool::Counts;
 use crate::spool::Stream;
 use crate::spool::part::{Mark, Part};
@@ -30,30 +32,41 @@ use std::cell::Cell;
 /// message.
 #[derive(Debug)]
 pub(super) struct Walk<'r> {
-    context: &'r Context<'r>,
+    pub(super) context: &'r Context<'r>,
     pub(super) part: Part,
     pub(super) counts: Counts,
     /// How often the part was tried before.
     pub(super) tries: u32,
+    /// Which worker this is: its place on the board.
+    pub(super) worker: usize,
+    /// What it has in hand, as the board has it.
+    pub(super) now: board::InHand,
+    /// Messages and damages of the part before this one are passed over.
+    pub(super) from: u64,
+    /// The place on the board where the part's state is saved.
+    pub(super) place: Option<usize>,
+    pub(super) breaker: Breaker,
     /// What the post offices of the part's queue know, where it is made of such.
-    offices: Option<&'r Offices>,
-    memory: Memory<'static>,
+    pub(super) offices: Option<&'r Offices>,
+    /// Faults of the part's messages that are known from earlier deaths.
+    pub(super) known: Option<&'r Faults>,
+    pub(super) memory: Memory<'static>,
     scratch: Scratch,
 }
 
 /// Lists that borrow from the queue while a batch is in hand.
 #[derive(Debug, Default)]
-struct Memory<'a> {
+pub(super) struct Memory<'a> {
     fields: Vec<(RecipientField, &'a [u8])>,
     recipients: Vec<Recipient<'a>>,
     verdict: Verdict<'a>,
     /// The post office that the batch is in.
-    office: Option<&'a Directory>,
+    pub(super) office: Option<&'a Directory>,
 }
 
 impl Memory<'_> {
     /// The same memory, empty, for another batch.
-    fn recycle<'b>(mut self) -> Memory<'b> {
+    pub(super) fn recycle<'b>(mut self) -> Memory<'b> {
         self.fields.clear();
         self.recipients.clear();
         // Collecting an emptied vector into one of the same layout keeps its memory.
@@ -90,26 +103,25 @@ struct InHand<'a> {
 type Made<'a> = SmallVec<[(&'a [u8], u32); 2]>;
 
 impl<'r> Walk<'r> {
-    pub(super) fn new(context: &'r Context<'r>) -> Self {
+    pub(super) fn new(context: &'r Context<'r>, worker: usize) -> Self {
         Self {
             context,
             part: Part::default(),
             counts: Counts::default(),
             tries: 0,
+            worker,
+            now: board::InHand::default(),
+            from: 0,
+            place: None,
+            breaker: Breaker::new(context.breaker),
             offices: None,
+            known: None,
             memory: Memory::default(),
             scratch: Scratch::default(),
         }
     }
 
-    /// Takes what the post offices of a part's queue know, where it has such.
-    pub(super) fn know_offices(&mut self, part: u32) {
-        let part = self.context.plan.parts.get(part as usize);
-        let offices = part.and_then(|part| self.context.offices.get(part.queue));
-        self.offices = offices.filter(|offices| !offices.is_empty());
-    }
-
-    fn message<'a>(
+    pub(super) fn message<'a>(
         &mut self,
         source: &Source<'a>,
         found: Found<'a>,
@@ -121,6 +133,8 @@ impl<'r> Walk<'r> {
     {
         let content = found.content;
         let origin = origin(source, &found);
+        let desk = self.desk();
+        desk.take(Stage::Parse, found.length);
         let checksum = checksum.unwrap_or_else(|| content.checksum());
         let payload = Payload { content, len: content.len(), checksum };
         let mark = self.part.mark();
@@ -149,7 +163,7 @@ impl<'r> Walk<'r> {
         let made = self.reports(&mut hand, memory);
         stage.set(Stage::Render);
         let rendered = isolate(&stage, || {
-            inject(hand.marker, Stage::Render);
+            desk.enter(Stage::Render, hand.marker);
             hand.judged(memory).append(&mut self.part, self.context.hostname);
         });
         if let Err(fault) = rendered {
@@ -163,7 +177,8 @@ impl<'r> Walk<'r> {
         self.counts.content_bytes += payload.len;
         self.counts.reports += made.len() as u64;
         self.counts.faults += hand.faults.len() as u64;
-        Ok(self.part.settle(self.context.folder, content)?)
+        self.struck(&hand.faults)?;
+        self.settle(content)
     }
 
     /// Parse and decide. False where the envelope can't be read.
@@ -178,18 +193,20 @@ impl<'r> Walk<'r> {
     where
         'r: 'a,
     {
+        let desk = self.desk();
+        desk.enter(Stage::Parse, None);
         memory.recipients.clear();
         let fields = std::mem::take(&mut memory.fields);
         let facts = HeaderFacts::read_into(fields, found.content.raw());
         hand.marker = facts.fault;
-        inject(hand.marker, Stage::Parse);
+        desk.enter(Stage::Parse, hand.marker);
         let order = self.context.recipients;
         let read = envelope::read(source, found, &facts, order, &mut memory.recipients);
         let Some(envelope) = read else { return false };
         hand.envelope = envelope;
         hand.set_key(source, &mut self.scratch.key);
         stage.set(Stage::Decide);
-        inject(hand.marker, Stage::Decide);
+        desk.enter(Stage::Decide, hand.marker);
         let case = Case {
             envelope: &hand.envelope,
             recipients: &memory.recipients,
@@ -211,9 +228,10 @@ impl<'r> Walk<'r> {
         let mut made = Made::new();
         for (index, to) in (0..).zip(addressees) {
             let mark = self.part.mark();
+            let desk = self.desk();
             let stage = Cell::new(Stage::Ndr);
             let rendered = isolate(&stage, || {
-                inject(hand.marker, Stage::Ndr);
+                desk.enter(Stage::Ndr, hand.marker);
                 self.report(hand, memory, to, index);
             });
             if let Err(fault) = rendered {
@@ -253,6 +271,7 @@ impl<'r> Walk<'r> {
     /// Appends the events of a message that was judged.
     fn events<'a>(&mut self, hand: &mut InHand<'a>, memory: &Memory<'a>, made: &Made<'a>) {
         let verdict = &memory.verdict;
+        let desk = self.desk();
         let stage = Cell::new(Stage::Event);
         let mark = self.part.mark();
         let subject = hand.subject(verdict.attempts, self.context);
@@ -260,7 +279,7 @@ impl<'r> Walk<'r> {
         let together = isolate(&stage, || {
             part.events(|out| {
                 for (index, disposition) in (0..).zip(&verdict.dispositions) {
-                    inject(hand.marker, Stage::Event);
+                    desk.enter(Stage::Event, hand.marker);
                     json::disposition(out, &subject, index, disposition);
                 }
             });
@@ -271,7 +290,7 @@ impl<'r> Walk<'r> {
             for (index, disposition) in (0..).zip(&verdict.dispositions) {
                 let mark = part.mark();
                 let alone = isolate(&stage, || {
-                    inject(hand.marker, Stage::Event);
+                    desk.enter(Stage::Event, hand.marker);
                     part.events(|out| json::disposition(out, &subject, index, disposition));
                 });
                 if alone.is_err() {
@@ -347,7 +366,8 @@ impl<'r> Walk<'r> {
         self.counts.quarantined += 1;
         self.counts.faults += hand.faults.len() as u64;
         self.inject_death(hand.marker);
-        Ok(self.part.settle(self.context.folder, hand.payload.content)?)
+        self.struck(&hand.faults)?;
+        self.settle(hand.payload.content)
     }
 
     /// Puts a message into quarantine that framing found can't be judged, as it was queued.
@@ -372,11 +392,11 @@ impl<'r> Walk<'r> {
         self.counts.messages += 1;
         self.counts.content_bytes += hand.payload.len;
         self.counts.quarantined += 1;
-        Ok(self.part.settle(self.context.folder, hand.payload.content)?)
+        self.settle(hand.payload.content)
     }
 
     /// Puts a damaged range into quarantine.
-    fn damage<'a>(
+    pub(super) fn damage<'a>(
         &mut self,
         source: &Source<'a>,
         origin: Origin<'a>,
@@ -409,7 +429,7 @@ impl<'r> Walk<'r> {
             json::set_aside(out, &subject, Stream::Quarantine.name(), reason);
         });
         self.counts.damaged += 1;
-        Ok(self.part.settle(self.context.folder, payload.content)?)
+        self.settle(payload.content)
     }
 
     /// Kills the worker, where a test's message says so: `worker` once, `worker-always` at each
@@ -452,45 +472,4 @@ impl<'a> InHand<'a> {
 fn origin<'a>(source: &Source<'a>, found: &Found<'a>) -> Origin<'a> {
     let name = envelope::file_name(source, found);
     Origin { name, offset: found.offset, length: found.length }
-}
-
-/// The path of the post office that a mailbag is in: its name without folder and file.
-fn office_of(bag: &[u8]) -> &str {
-    let mut parts = bag.rsplitn(3, |byte| *byte == b'/');
-    let path = parts.nth(2).unwrap_or_default();
-    std::str::from_utf8(path).unwrap_or_default()
-}
-
-impl<'r> Walk<'r> {
-    fn walk<'a>(&mut self, source: Source<'a>, mut frames: Frames<'a>) -> Result<(), EngineError>
-    where
-        'r: 'a,
-    {
-        let mut memory = std::mem::take(&mut self.memory).recycle();
-        memory.office = self.offices.and_then(|offices| offices.get(office_of(source.name)));
-        while let Some(framed) = frames.next() {
-            match framed {
-                Framed::Message(found) => {
-                    let checksum = frames.content_checksum();
-                    self.message(&source, found, checksum, &mut memory)?;
-                }
-                Framed::Damage(damage) => {
-                    let name = source.name;
-                    let origin = Origin { name, offset: damage.offset, length: damage.length };
-                    self.damage(&source, origin, damage)?;
-                }
-            }
-        }
-        self.memory = memory.recycle();
-        Ok(())
-    }
-}
-
-impl Visit for Walk<'_> {
-    type Error = EngineError;
-
-    fn batch<'a>(&mut self, source: Source<'a>, frames: Frames<'a>) -> Result<(), EngineError> {
-        // The queue's bytes may outlive the directory: here they live for the shorter of both.
-        self.walk(source, frames)
-    }
 }

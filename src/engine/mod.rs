@@ -1,19 +1,32 @@
 //! Runs a queue: workers take parts, judge what is in them and write their files; group commit runs
-//! beside them. The only room with threads.
+//! beside them. The only room with threads and processes.
 //!
-//! `begin` makes or opens a run, `worker` does parts, `message` walks one message, `isolate` is its
-//! fence, `commit` makes parts durable. This file starts them, replaces workers that die, and ends
-//! the run. Not here: what becomes of a message. Invariants: workers share nothing that is written
-//! but lock-free queues; no lock is held while message code runs; what is committed is never done
-//! again.
+//! `begin` makes or opens a run, `worker` does parts, `walk` and `message` go through one,
+//! `isolate` is a message's fence, `commit` makes parts durable. Round all of it stands `fence`,
+//! the second one: it has this done in a process of its own, and finds out by the `board` what it
+//! died of. `breaker` tells bad mail from a broken program. This file starts the workers, replaces
+//! those that die, and ends the run. Not here: what becomes of a message. Invariants: workers share
+//! nothing that is written but lock-free queues; no lock is held while message code runs; what is
+//! committed is never done again.
 
+mod atomic {
+    //! The words of the board; a model of it has others (`tests/board_model.rs`).
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+}
 mod begin;
+mod board;
+mod breaker;
 mod commit;
+mod fence;
+#[cfg(feature = "fault-injection")]
+mod inject;
 pub mod isolate;
 mod message;
+mod walk;
 mod worker;
 
 pub use begin::{Request, Run};
+pub use fence::{Fence, alone, supervise};
 
 use crate::decide::Judge;
 use crate::directory::Directory;
@@ -22,14 +35,18 @@ use crate::limits;
 use crate::queue::envelope::RecipientOrder;
 use crate::queue::postoffice::list::BagList;
 use crate::queue::{Queue, QueueError};
+use crate::spool::charges::{Charge, Charges, Verdict};
 use crate::spool::folder::{RunFolder, SUMMARY};
-use crate::spool::part::Written;
+use crate::spool::part::{State, Written};
 use crate::spool::plan::Plan;
 use crate::spool::{Counts, SpoolError, Sync};
+use crate::sys;
+use board::{Board, STATE};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use crossbeam_deque::Injector;
+use isolate::{Fault, Stage};
 use serde::Serialize;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +59,8 @@ pub struct Settings<'s> {
     pub workers: Option<usize>,
     /// When what is written must be on the disk.
     pub sync: Sync,
+    /// The same fault on so many messages in a row ends the run.
+    pub breaker: u32,
     /// Set from outside: no further part is begun, what is begun is committed.
     pub stop: &'s Stop,
 }
@@ -79,9 +98,12 @@ pub struct Summary {
     pub parts_committed: usize,
     /// What they have done.
     pub counts: Counts,
-    /// Workers that died in this process.
+    /// Workers that died in the engine's last process.
     #[serde(skip)]
     pub workers_lost: usize,
+    /// Processes of the engine that died.
+    #[serde(skip)]
+    pub deaths: usize,
     /// Why parts aren't committed.
     #[serde(skip)]
     pub errors: Vec<EngineError>,
@@ -101,7 +123,24 @@ struct Context<'r> {
     hostname: &'r str,
     recipients: RecipientOrder,
     stop: &'r AtomicBool,
+    board: Board<'static>,
+    /// A process has died in this run: states of parts are saved.
+    is_careful: bool,
+    /// By part: what messages are known to be struck by.
+    known: HashMap<u32, Faults>,
+    breaker: u32,
+    /// This message of a part is tried alone, and nothing is written.
+    trial: Option<u64>,
 }
+
+impl Context<'_> {
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.board.is_asked_to_stop()
+    }
+}
+
+/// Faults of a part's messages, by their numbers in it.
+type Faults = BTreeMap<u64, Fault>;
 
 /// The directories of a queue's post offices, by their paths in it.
 type Offices = HashMap<String, Directory, ahash::RandomState>;
@@ -115,11 +154,57 @@ fn offices(queues: &[Queue]) -> Vec<Offices> {
 }
 
 /// A part that is to be done.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Task {
     part: u32,
-    /// How often it was tried before.
+    /// How often a worker has died over it.
     tries: u32,
+    /// Something may be left of it, which is removed first.
+    is_dirty: bool,
+    /// How far a process came with it that died.
+    saved: Option<Saved>,
+}
+
+/// How far a part is.
+#[derive(Clone, Debug)]
+struct Saved {
+    /// Where on the board that is saved.
+    place: usize,
+    part: u32,
+    /// Number of the message that comes next; the last there is when all are done.
+    next: u64,
+    counts: Counts,
+    state: State,
+}
+
+impl Saved {
+    fn words(&self) -> [u64; STATE] {
+        let mut words = [0; STATE];
+        let all = [u64::from(self.part), self.next].into_iter();
+        let all = all.chain(self.counts.words()).chain(self.state);
+        for (word, value) in words.iter_mut().zip(all) {
+            *word = value;
+        }
+        words
+    }
+
+    fn of(place: usize, words: &[u64; STATE]) -> Self {
+        let word = |at: usize| words.get(at).copied().unwrap_or_default();
+        Self {
+            place,
+            part: u32::try_from(word(0)).unwrap_or(u32::MAX),
+            next: word(1),
+            counts: Counts::of_words(std::array::from_fn(|at| word(2 + at))),
+            state: std::array::from_fn(|at| word(15 + at)),
+        }
+    }
+}
+
+/// What workers take from: parts, and places on the board.
+#[derive(Clone, Copy, Debug)]
+struct Deal<'d> {
+    tasks: &'d Injector<Task>,
+    places: &'d Injector<usize>,
 }
 
 /// A part that is written, and not yet committed.
@@ -127,6 +212,8 @@ struct Task {
 struct Finished {
     written: Written,
     counts: Counts,
+    /// Its place on the board.
+    place: Option<usize>,
 }
 
 /// What workers and the group commit tell.
@@ -136,13 +223,13 @@ enum Told {
     Committed(u32, Counts),
     /// A part couldn't be done.
     Failed(Task, EngineError),
-    /// A worker died over a part.
-    Lost(Task),
+    /// A worker, of this number, died over a part.
+    Lost(usize, Task),
     /// A worker has nothing left to do.
     Ended,
 }
 
-/// Runs what a run has left. `progress` is called after each commit.
+/// Runs what a run has left, in this process. `progress` is called after each commit.
 ///
 /// # Errors
 /// The folder of the run can't be written. What went wrong with single parts stands in the summary.
@@ -152,42 +239,84 @@ pub fn run(
     settings: Settings<'_>,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, EngineError> {
-    isolate::install_hook();
-    let plan = &run.plan;
-    let done: HashSet<u32> = run.done.iter().map(|commit| commit.part).collect();
-    let mut now = Progress::default();
-    for commit in &run.done {
-        now.count(plan, commit.part, &commit.counts);
+    let mut charges = Charges::read(run.folder.path())?;
+    let board = new_board(settings.workers())?;
+    let summary = work(run, directory, settings, board, &Known::of(&charges), progress)?;
+    if let Some(signature) = summary.errors.iter().find_map(EngineError::breaker) {
+        void(&mut charges, signature)?;
     }
-    let parts = u32::try_from(plan.parts.len()).unwrap_or(u32::MAX);
-    let tasks = Injector::new();
-    for part in (0..parts).filter(|part| !done.contains(part)) {
-        tasks.push(Task { part, tries: 0 });
+    Ok(summary)
+}
+
+/// A board for so many workers.
+fn new_board(workers: usize) -> Result<Board<'static>, EngineError> {
+    let places = workers * limits::PLACES_PER_WORKER + limits::PARTS_UNCOMMITTED_MAX * 2;
+    let words = sys::shared_words(Board::size(workers, places)).map_err(EngineError::Process)?;
+    Ok(Board::new(words, workers))
+}
+
+/// What is known from deaths before.
+#[derive(Debug, Default)]
+struct Known {
+    faults: HashMap<u32, Faults>,
+    /// Parts that aren't tried.
+    given_up: HashSet<u32>,
+}
+
+impl Known {
+    fn of(charges: &Charges) -> Self {
+        let mut known = Self::default();
+        for charge in charges.all() {
+            if let (Verdict::Convicted, Some(stage)) = (charge.verdict, Stage::of(&charge.stage)) {
+                let faults = known.faults.entry(charge.part).or_default();
+                faults.insert(charge.index, Fault::of_death(stage, &charge.end));
+            }
+        }
+        known
     }
-    progress(&now);
-    let context = Context {
-        folder: &run.folder,
-        plan,
-        queues: &run.queues,
-        judge: Judge { directory, policy: plan.options.policy, now: plan.options.clock() },
-        offices: offices(&run.queues),
-        time: plan.options.now.clone().into_bytes(),
-        hostname: &plan.options.hostname,
-        recipients: plan.options.recipients,
-        stop: &settings.stop.0,
+}
+
+/// What was convicted of this is to be tried again: it wasn't the mail.
+fn void(charges: &mut Charges, signature: &str) -> Result<(), SpoolError> {
+    let is_meant = |charge: &&Charge| {
+        let fault = Stage::of(&charge.stage).map(|stage| Fault::of_death(stage, &charge.end));
+        charge.verdict == Verdict::Convicted
+            && fault.is_some_and(|fault| fault.signature() == signature)
     };
-    let left = plan.parts.len() - done.len();
+    let void = |charge: &Charge| Charge { verdict: Verdict::Void, ..charge.clone() };
+    let meant: Vec<Charge> = charges.all().filter(is_meant).map(void).collect();
+    charges.append(&meant, true)
+}
+
+/// Does the parts that are left.
+fn work(
+    run: &mut Run,
+    directory: &Directory,
+    settings: Settings<'_>,
+    board: Board<'static>,
+    known: &Known,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Summary, EngineError> {
+    isolate::install_hook();
+    let done: HashSet<u32> = run.done.iter().map(|commit| commit.part).collect();
+    let now = run.progress();
+    let (tasks, places) = (Injector::new(), Injector::new());
+    let deal = Deal { tasks: &tasks, places: &places };
+    let left = deal_out(deal, &run.plan, board, |part| {
+        !done.contains(&part) && !known.given_up.contains(&part)
+    });
+    progress(&now);
+    let (log, folder, plan) = (&mut run.log, &run.folder, &run.plan);
+    let context = Context::new(folder, plan, &run.queues, directory, &settings, board, known);
     let mut shift = Shift::new(&context, &tasks, now);
     let committed = std::thread::scope(|scope| {
         let (hand_in, finished) = bounded(limits::PARTS_UNCOMMITTED_MAX);
         let tell = shift.tell.clone();
-        let (folder, log) = (context.folder, &mut run.log);
-        let committer =
-            scope.spawn(move || commit::commit(folder, log, settings.sync, &finished, &tell));
-        let own = || std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = settings.workers.unwrap_or_else(own).clamp(1, limits::WORKERS_MAX);
-        let workers = workers.min(left.max(1));
-        shift.work(scope, workers, &hand_in, progress);
+        let context = &context;
+        let committer = scope
+            .spawn(move || commit::commit(context, log, settings.sync, deal, &finished, &tell));
+        let workers = settings.workers().min(left.max(1));
+        shift.work(scope, workers, deal, &hand_in, progress);
         drop(hand_in);
         // It ends when all that was handed in is committed.
         committer.join().unwrap_or(Err(EngineError::CommitterDied))
@@ -197,6 +326,68 @@ pub fn run(
     }
     shift.drain(progress);
     shift.end(settings.sync)
+}
+
+/// Deals out the parts that are left, and the places of the board; gives how many parts there are.
+fn deal_out(deal: Deal<'_>, plan: &Plan, board: Board<'_>, is_left: impl Fn(u32) -> bool) -> usize {
+    let mut saved = HashMap::new();
+    for place in 0..board.places() {
+        match board.saved(place).map(|words| Saved::of(place, &words)) {
+            Some(state) if is_left(state.part) => {
+                saved.insert(state.part, state);
+            }
+            _ => {
+                board.forget(place);
+                deal.places.push(place);
+            }
+        }
+    }
+    let parts = u32::try_from(plan.parts.len()).unwrap_or(u32::MAX);
+    let mut left = 0;
+    for part in (0..parts).filter(|part| is_left(*part)) {
+        let saved = saved.remove(&part);
+        let is_dirty = board.is_careful() && saved.is_none();
+        deal.tasks.push(Task { part, tries: 0, is_dirty, saved });
+        left += 1;
+    }
+    left
+}
+
+impl Settings<'_> {
+    /// Workers that there will be at most.
+    fn workers(&self) -> usize {
+        let own = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.workers.unwrap_or_else(own).clamp(1, limits::WORKERS_MAX)
+    }
+}
+
+impl<'r> Context<'r> {
+    fn new(
+        folder: &'r RunFolder,
+        plan: &'r Plan,
+        queues: &'r [Queue],
+        directory: &'r Directory,
+        settings: &Settings<'r>,
+        board: Board<'static>,
+        known: &Known,
+    ) -> Self {
+        Self {
+            folder,
+            plan,
+            queues,
+            judge: Judge { directory, policy: plan.options.policy, now: plan.options.clock() },
+            offices: offices(queues),
+            time: plan.options.now.clone().into_bytes(),
+            hostname: &plan.options.hostname,
+            recipients: plan.options.recipients,
+            stop: &settings.stop.0,
+            board,
+            is_careful: board.is_careful(),
+            known: known.faults.clone(),
+            breaker: settings.breaker,
+            trial: None,
+        }
+    }
 }
 
 /// The thread that looks after the workers.
@@ -221,25 +412,26 @@ impl<'r, 'c> Shift<'r, 'c> {
         &mut self,
         scope: &'scope Scope<'scope, '_>,
         workers: usize,
+        deal: Deal<'scope>,
         hand_in: &Sender<Finished>,
         progress: &mut dyn FnMut(&Progress),
     ) where
         'r: 'scope,
     {
-        let (context, tasks, tell) = (self.context, self.tasks, self.tell.clone());
-        let start = || {
+        let (context, tell) = (self.context, self.tell.clone());
+        let start = |worker: usize| {
             let (hand_in, tell) = (hand_in.clone(), tell.clone());
-            scope.spawn(move || worker::work(context, tasks, &hand_in, &tell))
+            scope.spawn(move || worker::work(context, worker, deal, &hand_in, &tell))
         };
-        let mut started: Vec<_> = (0..workers).map(|_| start()).collect();
+        let mut started: Vec<_> = (0..workers).map(start).collect();
         let mut alive = workers;
         while alive > 0 {
             let Ok(told) = self.told.recv() else { break };
             match told {
                 Told::Ended => alive -= 1,
-                Told::Lost(task) => {
-                    self.lost(task);
-                    started.push(start());
+                Told::Lost(worker, task) => {
+                    self.lost(&task);
+                    started.push(start(worker));
                 }
                 other => self.hear(other, progress),
             }
@@ -251,7 +443,7 @@ impl<'r, 'c> Shift<'r, 'c> {
         }
     }
 
-    fn lost(&mut self, task: Task) {
+    fn lost(&mut self, task: &Task) {
         self.workers_lost += 1;
         let tries = task.tries + 1;
         let mut line = Vec::new();
@@ -260,7 +452,8 @@ impl<'r, 'c> Shift<'r, 'c> {
             self.errors.push(error.into());
         }
         if tries < limits::PART_TRIES_MAX {
-            self.tasks.push(Task { tries, ..task });
+            let part = task.part;
+            self.tasks.push(Task { part, tries, is_dirty: true, saved: None });
         } else {
             self.errors.push(EngineError::PartLost { part: task.part, tries });
         }
@@ -280,7 +473,7 @@ impl<'r, 'c> Shift<'r, 'c> {
                     self.context.stop.store(true, Ordering::Relaxed);
                 }
             }
-            Told::Lost(_) | Told::Ended => {}
+            Told::Lost(..) | Told::Ended => {}
         }
     }
 
@@ -298,6 +491,7 @@ impl<'r, 'c> Shift<'r, 'c> {
             parts_committed: self.now.parts,
             counts: self.now.counts,
             workers_lost: self.workers_lost,
+            deaths: 0,
             errors: self.errors,
         };
         if finished {
@@ -331,6 +525,22 @@ pub enum EngineError {
     Part { part: u32, error: Box<EngineError> },
     #[error("part {part} is not done: {tries} workers died over it (see engine.jsonl)")]
     PartLost { part: u32, tries: u32 },
+    #[error(
+        "{signature}, on too many messages in a row: a broken program, disk or \
+             directory, not bad mail (none of them is set aside; mend it and run again)"
+    )]
+    Breaker { signature: String },
+    #[error(
+        "part {part} is not done: the engine {end} at message {index} of it, outside of what a \
+             message can be kept from (look at the queue, and run again)"
+    )]
+    GivenUp { part: u32, index: u64, end: String },
+    #[error("the engine {end}, again and again, with no message in hand")]
+    Died { end: String },
+    #[error("the engine can't have a process of its own: {0} (--no-supervisor does without)")]
+    Process(std::io::Error),
+    #[error("{0}")]
+    Told(String),
     #[error("the group commit died; what it has logged is safe (run again to go on)")]
     CommitterDied,
     #[error("{}: this run was begun otherwise (run into a new folder, or as it was):\n  {}",
@@ -350,9 +560,21 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// The signature of the faults that tripped the breaker, where it was that.
+    fn breaker(&self) -> Option<&str> {
+        match self {
+            Self::Part { error, .. } => error.breaker(),
+            Self::Breaker { signature } => Some(signature),
+            _ => None,
+        }
+    }
+
     /// True where going on with other parts makes no sense: the disk is full or broken, or the
     /// queue isn't what was planned.
     const fn stops_the_run(&self) -> bool {
-        matches!(self, Self::Spool(_) | Self::Queue(QueueError::Changed { .. }))
+        matches!(
+            self,
+            Self::Spool(_) | Self::Breaker { .. } | Self::Queue(QueueError::Changed { .. })
+        )
     }
 }

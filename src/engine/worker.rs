@@ -5,23 +5,22 @@
 //! by whoever does the part again. A worker that is asked to stop ends its part first.
 
 use super::message::Walk;
-use super::{Context, EngineError, Finished, Task, Told};
+use super::{Context, Deal, EngineError, Finished, Task, Told};
 use crate::queue::Buffers;
-use crate::spool::Counts;
 use crossbeam_channel::Sender;
 use crossbeam_deque::{Injector, Steal};
-use std::sync::atomic::Ordering;
 
 /// Tells that the worker ended, in whatever way.
 struct Farewell<'t> {
     tell: &'t Sender<Told>,
+    worker: usize,
     in_hand: Option<Task>,
 }
 
 impl Drop for Farewell<'_> {
     fn drop(&mut self) {
-        let told = match self.in_hand {
-            Some(task) if std::thread::panicking() => Told::Lost(task),
+        let told = match self.in_hand.take() {
+            Some(task) if std::thread::panicking() => Told::Lost(self.worker, task),
             _ => Told::Ended,
         };
         // Nobody listens only where the run is over.
@@ -30,68 +29,79 @@ impl Drop for Farewell<'_> {
 }
 
 /// Does parts until none is left, or the run is asked to stop.
+///
+/// A part that ends in a row of faults is held back until a message passes: if the row turns out to
+/// be the program's fault, the breaker trips, and nothing of it counts.
 pub(super) fn work(
     context: &Context<'_>,
-    tasks: &Injector<Task>,
+    worker: usize,
+    deal: Deal<'_>,
     hand_in: &Sender<Finished>,
     tell: &Sender<Told>,
 ) {
-    let mut farewell = Farewell { tell, in_hand: None };
-    let mut walk = Walk::new(context);
+    let mut farewell = Farewell { tell, worker, in_hand: None };
+    let mut walk = Walk::new(context, worker);
     let mut buffers = Buffers::default();
-    while !context.stop.load(Ordering::Relaxed) {
-        let task = match tasks.steal() {
-            Steal::Success(task) => task,
-            Steal::Retry => continue,
-            Steal::Empty => break,
-        };
-        farewell.in_hand = Some(task);
-        let result = part(context, task, &mut walk, &mut buffers);
+    let mut held = Vec::new();
+    while !context.is_stopped() {
+        let Some(task) = take(deal.tasks) else { break };
+        farewell.in_hand = Some(Task { saved: None, ..task });
+        let result = part(context, &task, deal.places, &mut walk, &mut buffers);
+        walk.rest();
         farewell.in_hand = None;
         let going = match result {
-            Ok(finished) => hand_in.send(finished).is_ok(),
+            Ok(finished) => {
+                held.push(finished);
+                walk.breaker.is_in_a_row() || held.drain(..).all(|part| hand_in.send(part).is_ok())
+            }
             Err(error) => tell.send(Told::Failed(task, error)).is_ok(),
         };
         // Without the group commit nothing that is done could count.
         if !going {
-            break;
+            return;
+        }
+    }
+    if !context.is_stopped() {
+        for part in held {
+            let _ = hand_in.send(part);
         }
     }
 }
 
 fn part(
     context: &Context<'_>,
-    task: Task,
+    task: &Task,
+    places: &Injector<usize>,
     walk: &mut Walk<'_>,
     buffers: &mut Buffers,
 ) -> Result<Finished, EngineError> {
-    if task.tries > 0 {
+    if task.is_dirty {
         context.folder.remove_part(task.part)?;
     }
-    walk.part.begin(task.part);
-    walk.counts = Counts::default();
-    walk.tries = task.tries;
-    walk.know_offices(task.part);
-    let written = read(context, task, walk, buffers);
-    match written {
-        Ok(written) => Ok(Finished { written, counts: walk.counts }),
+    let place = task.saved.as_ref().map(|saved| saved.place).or_else(|| take(places));
+    let result =
+        walk.part(task, place, buffers).and_then(|()| Ok(walk.part.finish(context.folder)?));
+    match result {
+        Ok(written) => Ok(Finished { written, counts: walk.counts, place }),
         Err(error) => {
             // What is half written is waste, and on a full disk in the way. The next run removes it
             // if this can't.
             let _ = context.folder.remove_part(task.part);
+            if let Some(place) = place {
+                context.board.forget(place);
+            }
             Err(error)
         }
     }
 }
 
-fn read(
-    context: &Context<'_>,
-    task: Task,
-    walk: &mut Walk<'_>,
-    buffers: &mut Buffers,
-) -> Result<crate::spool::part::Written, EngineError> {
-    if let Some((queue, span)) = context.plan.queue_of(context.queues, task.part) {
-        queue.read(span, buffers, walk)?;
+/// Takes one of what is left.
+fn take<T>(from: &Injector<T>) -> Option<T> {
+    loop {
+        match from.steal() {
+            Steal::Success(one) => return Some(one),
+            Steal::Retry => {}
+            Steal::Empty => return None,
+        }
     }
-    Ok(walk.part.finish(context.folder)?)
 }

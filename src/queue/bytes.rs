@@ -1,14 +1,11 @@
-//! The bytes of a queue file: mapped where the file is big, read where it is small. The one file
-//! with `unsafe`.
+//! The bytes of a queue file: mapped where the file is big, read where it is small.
 //!
 //! Not here: what the bytes mean. Invariant: a [`FileBytes`] is as long as the file was when its
 //! identity was taken. A file that another process shortens while it is mapped kills the process by
 //! SIGBUS: no program can rule that out; it is what the second fence is for. A file that was
 //! changed between plan and now is told by its [`Identity`].
-#![allow(unsafe_code, reason = "mapping a file is unsafe; everything that maps goes through here")]
-
-use crate::limits;
-use memmap2::{Advice, Mmap};
+use crate::{limits, sys};
+use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -76,14 +73,7 @@ impl FileBytes {
     /// # Errors
     /// Whatever the system says.
     pub fn map(file: &File) -> io::Result<Self> {
-        // SAFETY: the map is read only and private to this process. What can go wrong is that
-        // another process writes to the file or shortens it: changed bytes are still bytes (every
-        // reader here takes any), and the identity is compared again before a part is committed; a
-        // shortened file is a SIGBUS, which the module's text owns up to.
-        let map = unsafe { Mmap::map(file)? };
-        // Advice that isn't taken costs nothing.
-        let _ = map.advise(Advice::Sequential);
-        Ok(Self::Mapped(map))
+        Ok(Self::Mapped(sys::map(file)?))
     }
 
     /// Reads a file of this size, into memory that is used again.

@@ -112,6 +112,18 @@ impl Queue {
         }
     }
 
+    /// A part without its first messages, as far as they can be left out unread; and how many those
+    /// are.
+    pub fn without_first(&self, span: &Span, messages: u64) -> (Span, u64) {
+        match (span, &self.files) {
+            (Span::Files(first, end), Files::Folder(_)) if self.format != Format::Ffapi => {
+                let left_out = messages.min(end - first);
+                (Span::Files(first + left_out, *end), left_out)
+            }
+            _ => (span.clone(), 0),
+        }
+    }
+
     fn read_range<V: Visit>(
         &self,
         file: usize,

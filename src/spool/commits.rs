@@ -116,6 +116,22 @@ impl Log {
         Ok(Self { file: open().map_err(failed)?, line: Vec::new() })
     }
 
+    /// Cuts off what is behind the `good` bytes that [`read`] has found: a line that a process
+    /// which died has torn. `sync` waits until what is left is on the disk.
+    ///
+    /// # Errors
+    /// The system says so.
+    pub fn cut(&mut self, run: &Path, good: u64, sync: bool) -> Result<(), SpoolError> {
+        let cut = || {
+            let is_torn = self.file.metadata()?.len() > good;
+            if is_torn {
+                self.file.set_len(good)?;
+            }
+            if is_torn || sync { self.file.sync_all() } else { Ok(()) }
+        };
+        cut().map_err(SpoolError::write(&run.join(NAME)))
+    }
+
     /// Appends commits, in one write; `sync` waits until they are on the disk.
     ///
     /// # Errors

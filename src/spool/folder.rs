@@ -8,12 +8,14 @@
 use super::commits::{self, Commit, Log};
 use super::plan::{self, Plan};
 use super::{SpoolError, Stream};
+use crate::limits;
 use crate::queue::Queue;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Name of the plan.
 pub const PLAN: &str = "plan.json";
@@ -30,6 +32,9 @@ pub struct RunFolder {
     digits: usize,
     _lock: File,
 }
+
+/// What is committed, and how many bytes of the log say so.
+pub type Committed = (Vec<Commit>, u64);
 
 /// What a folder's plan is read into.
 #[derive(Debug)]
@@ -127,10 +132,11 @@ impl RunFolder {
     }
 
     /// Opens the folder of a run to go on, and removes what parts have left that aren't committed.
+    /// Gives what is committed, and how many bytes of the log say so.
     ///
     /// # Errors
     /// Another process has it, or it was altered.
-    pub fn open(path: &Path, plan: &Plan) -> Result<(Self, Log, Vec<Commit>), SpoolError> {
+    pub fn open(path: &Path, plan: &Plan) -> Result<(Self, Log, Committed), SpoolError> {
         let lock = lock(path)?;
         let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: lock };
         let (commits, good) = commits::read(path)?;
@@ -149,7 +155,7 @@ impl RunFolder {
         }
         folder.check_lengths(&commits)?;
         let log = Log::open(path, good)?;
-        Ok((folder, log, commits))
+        Ok((folder, log, (commits, good)))
     }
 
     fn clean(&self, stream: Stream, keep: &HashSet<PathBuf>) -> Result<(), SpoolError> {
@@ -277,10 +283,20 @@ fn lock(path: &Path) -> Result<File, SpoolError> {
     let name = path.join(LOCK);
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(&name);
     let file = file.map_err(SpoolError::write(&name))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(SpoolError::Locked { path: path.to_owned() }),
-        Err(fs::TryLockError::Error(source)) => Err(SpoolError::Write { path: name, source }),
+    let mut waits = 0;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // A process that was killed, and those that go with it, may take a moment to be gone.
+            Err(fs::TryLockError::WouldBlock) if waits < limits::LOCK_WAITS_MAX => waits += 1,
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(SpoolError::Locked { path: path.to_owned() });
+            }
+            Err(fs::TryLockError::Error(source)) => {
+                return Err(SpoolError::Write { path: name, source });
+            }
+        }
+        std::thread::sleep(Duration::from_millis(limits::LOCK_WAIT_MS));
     }
 }
 
@@ -296,7 +312,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
     sync_folder(path.parent().unwrap_or(path))
 }
 
-fn sync_folder(path: &Path) -> Result<(), SpoolError> {
+pub(super) fn sync_folder(path: &Path) -> Result<(), SpoolError> {
     let sync = || File::open(path)?.sync_all();
     sync().map_err(SpoolError::write(path))
 }

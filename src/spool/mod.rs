@@ -2,11 +2,13 @@
 //! only room that writes.
 //!
 //! `plan` says what the run means to do; `part` writes one part's files, one a stream; `record`
-//! says what stands in them; `commits` is the log of what is done for good, `drain` that of what
-//! was then taken out of a queue and delivered. Not here: who does a part when, and what becomes of
+//! says what stands in them; `commits` is the log of what is done for good, `charges` that of
+//! messages that the process died over, `drain` that of what was then taken out of a queue and
+//! delivered. Not here: who does a part when, and what becomes of
 //! a message. Invariant: a part is done when its line is whole in the commit log, and not before;
 //! the files of all other parts are waste.
 
+pub mod charges;
 pub mod commits;
 pub mod drain;
 pub mod folder;
@@ -151,6 +153,46 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// As words, in the order of the fields.
+    pub const fn words(&self) -> [u64; 13] {
+        [
+            self.messages,
+            self.content_bytes,
+            self.damaged,
+            self.quarantined,
+            self.faults,
+            self.reports,
+            self.delivered,
+            self.relayed,
+            self.expanded,
+            self.duplicate,
+            self.deferred,
+            self.failed,
+            self.dead_letter,
+        ]
+    }
+
+    /// Of such words.
+    pub const fn of_words(words: [u64; 13]) -> Self {
+        let [messages, content_bytes, damaged, quarantined, faults, reports, ..] = words;
+        let [.., delivered, relayed, expanded, duplicate, deferred, failed, dead_letter] = words;
+        Self {
+            messages,
+            content_bytes,
+            damaged,
+            quarantined,
+            faults,
+            reports,
+            delivered,
+            relayed,
+            expanded,
+            duplicate,
+            deferred,
+            failed,
+            dead_letter,
+        }
+    }
+
     /// Adds others to these.
     pub const fn add(&mut self, other: &Self) {
         self.messages += other.messages;

@@ -14,8 +14,8 @@ use crate::limits;
 use crate::mail::content::Content;
 use crate::queue::segment::write::{self as segment, Fields, Payload, Place};
 use smallvec::SmallVec;
-use std::fs::File;
-use std::io::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
 
 /// The buffers of a part, used again for the next.
 #[derive(Debug, Default)]
@@ -49,6 +49,10 @@ struct BufferMark {
     records: u64,
     seal: u32,
 }
+
+/// How far a part's files are, when all that was appended is in them: for each stream its length,
+/// its records, its seal.
+pub type State = [u64; 18];
 
 /// The files of a part that is written: open, to be synced, and what they are.
 #[derive(Debug)]
@@ -163,18 +167,71 @@ impl Part {
         Ok(())
     }
 
-    /// Writes all that is left, and gives the files to be synced.
+    /// Bytes that wait in the buffers.
+    pub fn waiting(&self) -> usize {
+        Stream::ALL.iter().map(|stream| self.streams.get(*stream).data.len()).sum()
+    }
+
+    /// Writes all that waits, and says how far the files are.
     ///
     /// # Errors
     /// A file can't be made or written.
-    pub fn finish(&mut self, folder: &RunFolder) -> Result<Written, SpoolError> {
-        for stream in Stream::ALL {
+    pub fn flush(&mut self, folder: &RunFolder) -> Result<State, SpoolError> {
+        let mut state = State::default();
+        for (stream, words) in Stream::ALL.into_iter().zip(state.chunks_exact_mut(3)) {
             let buffer = self.streams.get_mut(stream);
             if !buffer.data.is_empty() {
                 let all = buffer.data.len();
                 buffer.write(folder, stream, self.number, all, Content::default())?;
             }
+            words.copy_from_slice(&[buffer.written, buffer.records, u64::from(buffer.seal)]);
         }
+        Ok(state)
+    }
+
+    /// Goes on with a part that a process which died has left in a state: what its files have
+    /// beyond it is cut off.
+    ///
+    /// # Errors
+    /// The files aren't there, or can't be written.
+    pub fn go_on(
+        &mut self,
+        number: u32,
+        state: &State,
+        folder: &RunFolder,
+    ) -> Result<(), SpoolError> {
+        self.begin(number);
+        for (stream, words) in Stream::ALL.into_iter().zip(state.chunks_exact(3)) {
+            let path = folder.part_path(stream, number);
+            let &[written, records, seal] = words else { continue };
+            if written == 0 {
+                match fs::remove_file(&path) {
+                    Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                        return Err(SpoolError::Write { path, source });
+                    }
+                    _ => continue,
+                }
+            }
+            let open = || {
+                let file = OpenOptions::new().append(true).open(&path)?;
+                file.set_len(written)?;
+                Ok(file)
+            };
+            let buffer = self.streams.get_mut(stream);
+            buffer.file = Some(open().map_err(SpoolError::write(&path))?);
+            buffer.written = written;
+            buffer.records = records;
+            buffer.seal = u32::try_from(seal).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Writes all that is left, and gives the files to be synced.
+    ///
+    /// # Errors
+    /// A file can't be made or written.
+    pub fn finish(&mut self, folder: &RunFolder) -> Result<Written, SpoolError> {
+        self.flush(folder)?;
         let mut files = PerStream::default();
         for stream in Stream::ALL {
             let buffer = self.streams.get_mut(stream);

@@ -232,7 +232,8 @@ fn fault_panic() {
 fn lock_held_by_the_dead() {
     let queue = Queue::new(Format::Segment, 800, "fault-panic=0.9");
     for workers in ["1", "2", "7"] {
-        queue.run(workers, &["--workers", workers, "--part-size", "32K"]);
+        let options = ["--workers", workers, "--part-size", "32K", "--breaker", "0"];
+        queue.run(workers, &options);
         queue.assert_clean(workers);
         crate::support::assert_same_streams(&queue.out("1"), &queue.out(workers));
     }

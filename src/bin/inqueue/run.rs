@@ -11,10 +11,10 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use inqueue::decide::{Policy, Remote};
-use inqueue::deliver::drain::Drained;
+use inqueue::deliver::drain::{Drained, Locks};
 use inqueue::deliver::{EventTarget, Follow, Logged};
 use inqueue::directory::Directory;
-use inqueue::engine::{self, Progress, Request, Run, Settings, Stop, Summary};
+use inqueue::engine::{self, Fence, Progress, Request, Run, Settings, Stop, Summary};
 use inqueue::limits;
 use inqueue::mail::address::Mailbox;
 use inqueue::mail::date::Time;
@@ -25,7 +25,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Processes queues; run it again after a crash, and it goes on.
 #[derive(Args, Debug)]
@@ -68,6 +68,8 @@ pub(crate) struct RunArgs {
     lifetime: i64,
     #[command(flatten)]
     recipients: Recipients,
+    #[command(flatten)]
+    fence: FenceArgs,
     /// Logs events as parts are committed: evt:FILE, syslog:FILE, syslog:udp://HOST:PORT,
     /// syslog:tcp://HOST:PORT, syslog:unix:PATH (docs/events.md). A log that fails never stops the
     /// run
@@ -86,6 +88,26 @@ pub(crate) struct RunArgs {
     /// Says what was done as one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// How the engine is watched.
+#[derive(Args, Debug)]
+struct FenceArgs {
+    /// What a message may take, as 10s, 500ms, 2m: one that takes longer is quarantined. Large ones
+    /// have more time
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    message_timeout: Duration,
+    /// Memory that the engine may take, as 512M, 4G; half of the machine's when not given. A
+    /// message that needs more is quarantined
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    memory_limit: Option<u64>,
+    /// The same fault on so many messages in a row, or on half of a thousand, ends the run: the
+    /// program or the machine is broken, not the mail. 0: never
+    #[arg(long, value_name = "N", default_value_t = limits::BREAKER)]
+    breaker: u32,
+    /// Works in this process, under whatever watches over it: a message that kills it is not found
+    #[arg(long, conflicts_with_all = ["message_timeout", "memory_limit"])]
+    no_supervisor: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -126,15 +148,37 @@ fn lifetime(text: &str) -> Result<i64, String> {
     Ok(i64::from(number) * unit_s)
 }
 
-pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let started = Instant::now();
-    let stop = listen()?;
+/// A duration, as 10s, 500ms, 2m, 30 (seconds).
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit_ms = match &text[digits.len()..] {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => 0,
+    };
+    match digits.parse::<u32>().map(|number| u64::from(number) * unit_ms) {
+        Ok(ms) if ms > 0 => Ok(Duration::from_millis(ms)),
+        _ => Err("not a time, as 10s, 500ms, 2m, 30 (seconds)".to_owned()),
+    }
+}
+
+/// What a run works on: opened before it has a process that may have one thread alone.
+struct Opened {
+    run: Run,
+    directory: Directory,
+    /// Of post offices that will be drained; given back when all is done.
+    _locks: Option<Locks>,
+}
+
+/// Opens all that is asked for; nothing where the directory is missing.
+fn open(args: &RunArgs) -> anyhow::Result<Option<Opened>> {
     let open = || args.queues.iter().map(|spec| Queue::open(spec)).collect::<Result<Vec<_>, _>>();
     let mut queues = open()?;
-    // Given back when all is done.
-    let mut _locks = None;
+    let mut locks = None;
     if args.drain {
-        _locks = Some(drain::lock(&queues, &args.out, options::now(None)?)?);
+        locks = Some(drain::lock(&queues, &args.out, options::now(None)?)?);
         // What came in before the lock was taken belongs to it.
         queues = open()?;
     }
@@ -144,11 +188,18 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let directory = match &args.directory {
         Some(path) => Directory::load(path)?,
         None if knows_itself(&queues) => Directory::default(),
-        None => {
-            return Ok(output::usage("--directory is needed: the queue doesn't say who exists"));
-        }
+        None => return Ok(None),
     };
-    let mut run = Run::begin(&args.out, request(args, queues)?, &directory)?;
+    let run = Run::begin(&args.out, request(args, queues)?, &directory)?;
+    Ok(Some(Opened { run, directory, _locks: locks }))
+}
+
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let stop = listen()?;
+    let Some(Opened { mut run, directory, _locks }) = engine::alone(|| open(args))?? else {
+        return Ok(output::usage("--directory is needed: the queue doesn't say who exists"));
+    };
     let bar = bar(args, &run);
     let sync = match args.sync {
         SyncArg::Commit => Sync::Commit,
@@ -156,18 +207,23 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         SyncArg::Never => Sync::Never,
     };
     let workers = args.workers.map(usize::from);
-    let settings = Settings { workers, sync, stop: &stop };
+    let settings = Settings { workers, sync, breaker: args.fence.breaker, stop: &stop };
     let mut log = args.log.as_ref().map(|target| Follow::begin(&args.out, target, args.log_size));
     let mut done = 0;
     let mut before = None;
-    let summary = engine::run(&mut run, &directory, settings, &mut |progress: &Progress| {
+    let mut tell = |progress: &Progress| {
         done = progress.bytes - *before.get_or_insert(progress.bytes);
         bar.set_position(progress.bytes);
         bar.set_message(format!("{} messages", progress.counts.messages));
         if let Some(log) = &mut log {
             log.advance();
         }
-    })?;
+    };
+    let summary = if args.fence.no_supervisor {
+        engine::run(&mut run, &directory, settings, &mut tell)?
+    } else {
+        engine::supervise(&mut run, &directory, settings, &fence(&args.fence), &mut tell)?
+    };
     let log = log.map(|log| log.finish(summary.finished));
     bar.finish_and_clear();
     let is_drained = args.drain && summary.finished;
@@ -189,6 +245,12 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         Some((_, false)) => Ok(ExitCode::from(1)),
         _ => end(args, &summary),
     }
+}
+
+fn fence(args: &FenceArgs) -> Fence {
+    let half = || rustix::system::sysinfo().totalram / 2;
+    let memory_limit = Some(args.memory_limit.unwrap_or_else(half));
+    Fence { message_timeout: args.message_timeout, memory_limit }
 }
 
 /// A post office is its own directory.
@@ -286,6 +348,7 @@ fn print_json(
         "parts_committed": summary.parts_committed,
         "parts_resumed": run.parts_done(),
         "workers_lost": summary.workers_lost,
+        "deaths": summary.deaths,
         "counts": summary.counts,
         "log": log,
         "drained": drained,

@@ -1,0 +1,175 @@
+//! The board: what each worker has in hand, and how far uncommitted parts are, in memory that
+//! outlives the process that writes it.
+//!
+//! Words alone, without a lock: a place has one writer, and who reads it does so when the writer
+//! has ended, or takes what it sees as a guess. Not here: who reads it and why (`fence`), and what
+//! the words of a saved state mean (`spool/part.rs`). Invariants: what a worker has in hand is one
+//! word, so it is never half told; a state is saved beside the one before, and counts from one
+//! store on, so whoever dies while saving leaves the one before.
+
+use super::atomic::{AtomicU64, Ordering};
+
+/// Words of a saved state.
+pub(super) const STATE: usize = 40;
+/// Words that a worker has: a cache line of its own, so that no two write to the same.
+const WORKER: usize = 8;
+const HEAD: usize = 8;
+const PLACE: usize = HEAD + 2 * STATE;
+
+const STOP: usize = 0;
+const CAREFUL: usize = 1;
+
+/// Which copy of a place counts; of one that is forgotten, which one did: the next goes beside it.
+const FIRST: u64 = 1;
+const SECOND: u64 = 2;
+const FIRST_FORGOTTEN: u64 = 3;
+const SECOND_FORGOTTEN: u64 = 4;
+
+/// Bits of the word that says what is in hand: part + 1, index, stage.
+const STAGE_BITS: u32 = 4;
+const INDEX_BITS: u32 = 36;
+
+/// A board in shared words.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Board<'w> {
+    words: &'w [AtomicU64],
+    workers: usize,
+}
+
+/// What a worker has in hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct InHand {
+    /// The part.
+    pub(super) part: u32,
+    /// Which of the part's messages and damages, from 0.
+    pub(super) index: u64,
+    /// Number of the stage that it is in.
+    pub(super) stage: u8,
+}
+
+impl InHand {
+    const fn word(self) -> u64 {
+        let index = self.index & ((1 << INDEX_BITS) - 1);
+        let part = self.part as u64 + 1;
+        part << (STAGE_BITS + INDEX_BITS) | index << STAGE_BITS | self.stage as u64
+    }
+
+    fn of(word: u64) -> Option<Self> {
+        let part = (word >> (STAGE_BITS + INDEX_BITS)).checked_sub(1)?;
+        Some(Self {
+            part: u32::try_from(part).ok()?,
+            index: word >> STAGE_BITS & ((1 << INDEX_BITS) - 1),
+            stage: (word & ((1 << STAGE_BITS) - 1)) as u8,
+        })
+    }
+}
+
+impl<'w> Board<'w> {
+    /// Words of a board for so many workers, with places for so many parts.
+    pub(super) const fn size(workers: usize, places: usize) -> usize {
+        HEAD + workers * WORKER + places * PLACE
+    }
+
+    /// A board in zeroed words.
+    pub(super) const fn new(words: &'w [AtomicU64], workers: usize) -> Self {
+        Self { words, workers }
+    }
+
+    fn load(&self, at: usize, order: Ordering) -> u64 {
+        self.words.get(at).map_or(0, |word| word.load(order))
+    }
+
+    fn store(&self, at: usize, value: u64, order: Ordering) {
+        if let Some(word) = self.words.get(at) {
+            word.store(value, order);
+        }
+    }
+
+    /// Says what a worker has in hand from now on, and how many bytes it is; nothing with `None`.
+    pub(super) fn announce(&self, worker: usize, in_hand: Option<InHand>, length: u64) {
+        let at = HEAD + worker * WORKER;
+        self.store(at + 1, length, Ordering::Relaxed);
+        self.store(at, in_hand.map_or(0, InHand::word), Ordering::Release);
+    }
+
+    /// Moves a worker's message on to another stage.
+    pub(super) fn stage(&self, worker: usize, in_hand: InHand) {
+        self.store(HEAD + worker * WORKER, in_hand.word(), Ordering::Release);
+    }
+
+    /// What a worker has in hand, and its bytes.
+    pub(super) fn in_hand(&self, worker: usize) -> Option<(InHand, u64)> {
+        let at = HEAD + worker * WORKER;
+        let in_hand = InHand::of(self.load(at, Ordering::Acquire))?;
+        Some((in_hand, self.load(at + 1, Ordering::Relaxed)))
+    }
+
+    /// Workers that it has room for.
+    pub(super) const fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// Asks all workers to stop at the end of their parts.
+    pub(super) fn ask_to_stop(&self) {
+        self.store(STOP, 1, Ordering::Relaxed);
+    }
+
+    /// True when they were asked to.
+    pub(super) fn is_asked_to_stop(&self) -> bool {
+        self.load(STOP, Ordering::Relaxed) != 0
+    }
+
+    /// From now on states are saved, as deaths are to be expected.
+    pub(super) fn be_careful(&self) {
+        self.store(CAREFUL, 1, Ordering::Relaxed);
+    }
+
+    /// True when states are to be saved.
+    pub(super) fn is_careful(&self) -> bool {
+        self.load(CAREFUL, Ordering::Relaxed) != 0
+    }
+
+    /// Places for states.
+    pub(super) fn places(&self) -> usize {
+        self.words.len().saturating_sub(HEAD + self.workers * WORKER) / PLACE
+    }
+
+    fn place(&self, place: usize) -> usize {
+        HEAD + self.workers * WORKER + place * PLACE
+    }
+
+    /// Saves a state in a place; the one before is lost when this one is whole.
+    pub(super) fn save(&self, place: usize, state: &[u64; STATE]) {
+        let at = self.place(place);
+        let (other, copy) = match self.load(at, Ordering::Relaxed) {
+            FIRST | FIRST_FORGOTTEN => (SECOND, at + HEAD + STATE),
+            _ => (FIRST, at + HEAD),
+        };
+        for (index, word) in state.iter().enumerate() {
+            self.store(copy + index, *word, Ordering::Relaxed);
+        }
+        self.store(at, other, Ordering::Release);
+    }
+
+    /// The state that was saved last in a place.
+    pub(super) fn saved(&self, place: usize) -> Option<[u64; STATE]> {
+        let at = self.place(place);
+        let copy = match self.load(at, Ordering::Acquire) {
+            FIRST => at + HEAD,
+            SECOND => at + HEAD + STATE,
+            _ => return None,
+        };
+        Some(std::array::from_fn(|index| self.load(copy + index, Ordering::Relaxed)))
+    }
+
+    /// Empties a place.
+    pub(super) fn forget(&self, place: usize) {
+        let at = self.place(place);
+        let forgotten = match self.load(at, Ordering::Relaxed) {
+            FIRST => FIRST_FORGOTTEN,
+            SECOND => SECOND_FORGOTTEN,
+            other => other,
+        };
+        self.store(at, forgotten, Ordering::Release);
+    }
+}

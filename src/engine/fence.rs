@@ -1,0 +1,445 @@
+//! The second fence: the engine runs in a process of its own, and whatever it dies of, or doesn't
+//! get through, costs one message.
+//!
+//! The guard (this process) splits the engine off, looks at the board, and learns of its end. What
+//! was in hand is charged in the log of charges, durably, and then tried alone, each in a process
+//! that may die: who dies alone is convicted, and struck by that fault from then on (`isolate`), as
+//! if it had panicked. All others are innocent. Then the engine is split off again, and goes on
+//! with what isn't committed, from saved states. Not here: what becomes of a message that was
+//! struck (`message`). Invariants: the guard has one thread, and touches no mail; a guard that is
+//! killed takes the engine with it.
+
+use super::board::{Board, InHand};
+use super::isolate::Stage;
+use super::message::Walk;
+use super::{
+    Context, EngineError, Known, Progress, Run, Settings, Summary, Task, isolate, new_board, void,
+    work,
+};
+use crate::directory::Directory;
+use crate::queue::Buffers;
+use crate::spool::charges::{Charge, Charges, Verdict};
+use crate::{limits, sys};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How the engine's process is bounded.
+#[derive(Clone, Copy, Debug)]
+pub struct Fence {
+    /// What a message may take, but for framing and writing; large ones have more
+    /// ([`limits::MESSAGE_BYTES_PER_S`]).
+    pub message_timeout: Duration,
+    /// Bytes of memory that the engine may take beyond what was there when it began.
+    pub memory_limit: Option<u64>,
+}
+
+/// Runs something that may have threads, and comes back when they are gone: before [`supervise`],
+/// which must be called from a process with one thread.
+///
+/// # Errors
+/// The system has no room for threads.
+pub fn alone<R: Send>(run: impl FnOnce() -> R + Send) -> Result<R, EngineError> {
+    rayon::ThreadPoolBuilder::new()
+        .build_scoped(rayon::ThreadBuilder::run, |pool| pool.install(run))
+        .map_err(|error| EngineError::Process(io::Error::other(error)))
+}
+
+/// Runs what a run has left, in a process that is watched. `progress` is called as parts are
+/// committed.
+///
+/// # Errors
+/// The folder of the run can't be written, or the engine can't have a process. What went wrong with
+/// single parts stands in the summary.
+pub fn supervise(
+    run: &mut Run,
+    directory: &Directory,
+    settings: Settings<'_>,
+    fence: &Fence,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Summary, EngineError> {
+    let mut guard = Guard {
+        board: new_board(settings.workers())?,
+        charges: Charges::read(run.folder.path())?,
+        known: Known::default(),
+        run,
+        directory,
+        settings,
+        fence: *fence,
+        errors: Vec::new(),
+        deaths: 0,
+        suspicions: HashMap::new(),
+        progress,
+    };
+    guard.watch_over_all()
+}
+
+struct Guard<'g> {
+    run: &'g mut Run,
+    directory: &'g Directory,
+    settings: Settings<'g>,
+    fence: Fence,
+    board: Board<'static>,
+    charges: Charges,
+    known: Known,
+    errors: Vec<EngineError>,
+    deaths: usize,
+    /// Deaths that a message was in hand at.
+    suspicions: HashMap<(u32, u64), u32>,
+    progress: &'g mut dyn FnMut(&Progress),
+}
+
+/// How a process ended.
+enum End {
+    /// By itself, with these last words.
+    Said(Vec<u8>),
+    /// Otherwise, and what was in hand.
+    Died(String, Vec<InHand>),
+}
+
+/// What the engine says at its end.
+#[derive(Debug, Deserialize, Serialize)]
+struct Report {
+    errors: Vec<String>,
+    workers_lost: usize,
+    /// Signature of the faults that tripped the breaker.
+    breaker: Option<String>,
+}
+
+impl Guard<'_> {
+    fn watch_over_all(&mut self) -> Result<Summary, EngineError> {
+        // Whom a guard before this one has charged, and not tried.
+        let charged = self.charges.all().filter(|charge| charge.verdict == Verdict::Charged);
+        let charged: Vec<_> = charged.map(|charge| (charge.part, charge.index)).collect();
+        self.try_alone(&charged)?;
+        let mut idle_deaths = 0;
+        loop {
+            self.known.faults = Known::of(&self.charges).faults;
+            let done_before = self.run.done.len();
+            let end = self.split(None)?;
+            self.run.take_over(self.settings.sync == crate::spool::Sync::Commit)?;
+            (self.progress)(&self.run.progress());
+            let (how, in_hand) = match end {
+                End::Said(words) => match serde_json::from_slice(&words) {
+                    Ok(report) => return self.end(report),
+                    Err(_) => ("ended without a word".to_owned(), Vec::new()),
+                },
+                End::Died(how, in_hand) => (how, in_hand),
+            };
+            self.deaths += 1;
+            if self.settings.stop.0.load(Ordering::Relaxed) {
+                return self.end(Report { errors: Vec::new(), workers_lost: 0, breaker: None });
+            }
+            let is_idle = in_hand.is_empty() && self.run.done.len() == done_before;
+            idle_deaths = if is_idle { idle_deaths + 1 } else { 0 };
+            if idle_deaths > limits::IDLE_DEATHS_MAX {
+                return Err(EngineError::Died { end: how });
+            }
+            self.board.be_careful();
+            self.charge(&how, &in_hand)?;
+        }
+    }
+
+    /// Charges what was in hand, and tries each alone.
+    fn charge(&mut self, how: &str, in_hand: &[InHand]) -> Result<(), EngineError> {
+        let is_done = |part| self.run.done.iter().any(|commit| commit.part == part);
+        let suspects: Vec<_> = in_hand.iter().filter(|suspect| !is_done(suspect.part)).collect();
+        let charge = |suspect: &&InHand| Charge {
+            part: suspect.part,
+            index: suspect.index,
+            stage: Stage::of_number(suspect.stage).name().to_owned(),
+            end: how.to_owned(),
+            verdict: Verdict::Charged,
+        };
+        let charges: Vec<Charge> = suspects.iter().map(charge).collect();
+        self.charges.append(&charges, self.settings.sync != crate::spool::Sync::Never)?;
+        for suspect in &suspects {
+            let deaths = self.suspicions.entry((suspect.part, suspect.index)).or_default();
+            *deaths += 1;
+            if *deaths > limits::SUSPICIONS_MAX {
+                self.give_up(suspect.part, suspect.index, how);
+            }
+        }
+        let suspects: Vec<_> = suspects.iter().map(|one| (one.part, one.index)).collect();
+        self.try_alone(&suspects)
+    }
+
+    /// Tries messages one at a time, each in a process of its own.
+    fn try_alone(&mut self, suspects: &[(u32, u64)]) -> Result<(), EngineError> {
+        for &(part, index) in suspects {
+            if self.known.given_up.contains(&part) {
+                continue;
+            }
+            let mut verdict = (Verdict::Acquitted, Stage::Frame, String::new());
+            for _ in 0..limits::TRIALS_MAX {
+                let End::Died(how, in_hand) = self.split(Some((part, index)))? else {
+                    verdict.0 = Verdict::Acquitted;
+                    break;
+                };
+                let stage = in_hand.first().map_or(0, |in_hand| in_hand.stage);
+                let is_its_own = !SENT.contains(&how.as_str());
+                verdict = (Verdict::Convicted, Stage::of_number(stage), how);
+                if is_its_own {
+                    break;
+                }
+            }
+            let (verdict, stage, end) = verdict;
+            let is_fenced = stage.is_fenced();
+            let verdict = match verdict {
+                Verdict::Convicted if !is_fenced => {
+                    self.give_up(part, index, &end);
+                    Verdict::Void
+                }
+                verdict => verdict,
+            };
+            let stage = stage.name().to_owned();
+            // Should the power fail now, it is charged still, and is tried again.
+            self.charges.append(&[Charge { part, index, stage, end, verdict }], false)?;
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, part: u32, index: u64, end: &str) {
+        if self.known.given_up.insert(part) {
+            let end = if end == "hang" { "hung".to_owned() } else { format!("died of {end}") };
+            self.errors.push(EngineError::GivenUp { part, index, end });
+        }
+    }
+
+    /// Splits the engine off, or the trial of one message, and waits for its end.
+    fn split(&mut self, trial: Option<(u32, u64)>) -> Result<End, EngineError> {
+        for worker in 0..self.board.workers() {
+            self.board.announce(worker, None, 0);
+        }
+        let (hear, tell) = io::pipe().map_err(EngineError::Process)?;
+        let guard = rustix::process::getpid();
+        let child = sys::split(|| {
+            if bound(guard, self.fence.memory_limit).is_err() {
+                return 1;
+            }
+            match trial {
+                Some(suspect) => self.try_one(suspect),
+                None => self.engine(tell),
+            }
+        });
+        let child = child.map_err(EngineError::Process)?;
+        self.watch(child, hear, trial.is_some())
+    }
+
+    /// In the process of the engine: does what is left, and says how it went.
+    fn engine(&mut self, mut tell: PipeWriter) -> u8 {
+        let (settings, board) = (self.settings, self.board);
+        let result = work(self.run, self.directory, settings, board, &self.known, &mut |_| {});
+        let (errors, workers_lost) = match result {
+            Ok(summary) => (summary.errors, summary.workers_lost),
+            Err(error) => (vec![error], 0),
+        };
+        let text = |error: &EngineError| {
+            let mut text = error.to_string();
+            text.truncate(text.floor_char_boundary(limits::TOLD_BYTES_MAX));
+            text
+        };
+        let breaker = errors.iter().find_map(EngineError::breaker).map(ToOwned::to_owned);
+        let errors = errors.iter().map(text).collect();
+        let report = serde_json::to_vec(&Report { errors, workers_lost, breaker });
+        let said = report.map_err(io::Error::other).and_then(|report| tell.write_all(&report));
+        u8::from(said.is_err())
+    }
+
+    /// In a process of its own: walks one message through, and writes nothing.
+    fn try_one(&self, (part, index): (u32, u64)) -> u8 {
+        isolate::install_hook();
+        let (run, settings) = (&*self.run, &self.settings);
+        let (plan, queues) = (&run.plan, &run.queues);
+        let (folder, directory) = (&run.folder, self.directory);
+        let known = Known::default();
+        let mut context =
+            Context::new(folder, plan, queues, directory, settings, self.board, &known);
+        context.trial = Some(index);
+        let task = Task { part, tries: 0, is_dirty: false, saved: None };
+        // An error isn't a death: it is met again when the part is done.
+        let _ = Walk::new(&context, 0).part(&task, None, &mut Buffers::default());
+        0
+    }
+
+    /// Waits for the end of a process, and ends it itself where a message takes too long.
+    fn watch(&mut self, child: Pid, mut hear: PipeReader, trial: bool) -> Result<End, EngineError> {
+        let mut watch = Watch::new(self.board, self.fence.message_timeout);
+        let mut hung = Vec::new();
+        while !wait(&hear).map_err(EngineError::Process)? {
+            if self.settings.stop.0.load(Ordering::Relaxed) {
+                self.board.ask_to_stop();
+            }
+            if !trial && self.run.hear()? {
+                (self.progress)(&self.run.progress());
+            }
+            if hung.is_empty() {
+                hung = watch.look();
+                if !hung.is_empty() {
+                    rustix::process::kill_process(child, Signal::KILL)
+                        .map_err(|error| EngineError::Process(error.into()))?;
+                }
+            }
+        }
+        let mut words = Vec::new();
+        hear.read_to_end(&mut words).map_err(EngineError::Process)?;
+        let status = loop {
+            match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
+                Err(rustix::io::Errno::INTR) | Ok(None) => {}
+                Err(error) => return Err(EngineError::Process(error.into())),
+                Ok(Some((_, status))) => break status,
+            }
+        };
+        if status.exit_status() == Some(0) {
+            return Ok(End::Said(words));
+        }
+        if !hung.is_empty() {
+            return Ok(End::Died("hang".to_owned(), hung));
+        }
+        let how = match (status.terminating_signal(), status.exit_status()) {
+            (Some(signal), _) => signal_name(signal),
+            (None, code) => format!("exit code {}", code.unwrap_or_default()),
+        };
+        let workers = 0..self.board.workers();
+        let in_hand = workers.filter_map(|worker| Some(self.board.in_hand(worker)?.0));
+        Ok(End::Died(how, in_hand.collect()))
+    }
+
+    fn end(&mut self, report: Report) -> Result<Summary, EngineError> {
+        if let Some(signature) = &report.breaker {
+            void(&mut self.charges, signature)?;
+        }
+        let now = self.run.progress();
+        let mut errors = std::mem::take(&mut self.errors);
+        errors.extend(report.errors.into_iter().map(EngineError::Told));
+        let parts = self.run.plan.parts.len();
+        Ok(Summary {
+            finished: now.parts == parts,
+            parts,
+            parts_committed: now.parts,
+            counts: now.counts,
+            workers_lost: report.workers_lost,
+            deaths: self.deaths,
+            errors,
+        })
+    }
+}
+
+/// Ends that may have been sent from outside, and say nothing of a message.
+const SENT: [&str; 5] = ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"];
+
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        15 => "SIGTERM",
+        31 => "SIGSYS",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
+}
+
+/// Waits a moment for the end of who has the other end of a pipe; true when that has come, or
+/// words of theirs.
+fn wait(pipe: &PipeReader) -> io::Result<bool> {
+    let nanos = i64::try_from(limits::WATCH_MS * 1_000_000).unwrap_or(i64::MAX);
+    let moment = Timespec { tv_sec: 0, tv_nsec: nanos };
+    match rustix::event::poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&moment)) {
+        Ok(ready) => Ok(ready > 0),
+        // A signal: whoever sent it has set a flag.
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// In the new process: it ends with its guard, leaves no core behind, is what the system takes
+/// first when memory is short, and has no more of that than it may.
+fn bound(guard: Pid, memory_limit: Option<u64>) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid() != Some(guard) {
+        return Err(io::Error::other("the guard is gone"));
+    }
+    // 1, not 0: that keeps collectors of cores away too (core(5)).
+    let bytes = |current| Rlimit { current: Some(current), maximum: Some(current) };
+    rustix::process::setrlimit(Resource::Core, bytes(1))?;
+    if let Some(limit) = memory_limit {
+        let limit = memory_in_use().saturating_add(limit);
+        rustix::process::setrlimit(Resource::Data, bytes(limit))?;
+    }
+    // Where that isn't allowed, the system chooses by itself.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
+    Ok(())
+}
+
+/// Bytes of data that this process has (proc(5): `VmData`).
+fn memory_in_use() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+    let kb = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kb.unwrap_or(0) * 1024
+}
+
+/// Looks at the board from time to time, and tells who has had the same message in hand for too
+/// long.
+struct Watch {
+    board: Board<'static>,
+    budget: Duration,
+    last: Instant,
+    /// Time that this process was awake: one that was stopped, or its machine, knows nothing of how
+    /// long others took.
+    awake: Duration,
+    /// By worker: what it had in hand at the last look, and since when.
+    seen: Vec<Option<(InHand, Duration)>>,
+}
+
+impl Watch {
+    fn new(board: Board<'static>, budget: Duration) -> Self {
+        let seen = vec![None; board.workers()];
+        Self { board, budget, last: Instant::now(), awake: Duration::ZERO, seen }
+    }
+
+    /// What is in hand for too long.
+    fn look(&mut self) -> Vec<InHand> {
+        let now = Instant::now();
+        self.awake += (now - self.last).min(Duration::from_millis(limits::WATCH_MS * 2));
+        self.last = now;
+        let mut hung = Vec::new();
+        for (worker, seen) in self.seen.iter_mut().enumerate() {
+            let Some((in_hand, length)) = self.board.in_hand(worker) else {
+                *seen = None;
+                continue;
+            };
+            let since = match seen {
+                Some((before, since)) if is_same(before, &in_hand) => *since,
+                _ => self.awake,
+            };
+            *seen = Some((in_hand, since));
+            let more = Duration::from_secs(length / limits::MESSAGE_BYTES_PER_S);
+            let budget = self.budget + more;
+            let is_fenced = Stage::of_number(in_hand.stage).is_fenced();
+            let budget = if is_fenced { budget } else { budget * limits::DISK_PATIENCE };
+            if self.awake.saturating_sub(since) > budget {
+                hung.push(in_hand);
+            }
+        }
+        hung
+    }
+}
+
+/// The same message, and not on the way from a disk or to one.
+fn is_same(before: &InHand, now: &InHand) -> bool {
+    let is_fenced = |in_hand: &InHand| Stage::of_number(in_hand.stage).is_fenced();
+    (before.part, before.index) == (now.part, now.index) && is_fenced(before) == is_fenced(now)
+}

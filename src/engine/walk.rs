@@ -1,0 +1,174 @@
+//! The walk over a part: a worker is a visitor of its queue, and gives what it is shown, in order,
+//! to `message`.
+//!
+//! The board is told what is in hand before anything is done with it. Where deaths are to be
+//! expected, the part's state is saved from time to time, so that little has to be done again.
+//! Invariant: what a saved state says is in the part's files.
+
+use super::board::{Board, InHand};
+use super::isolate::{Fault, Stage, enter};
+use super::message::Walk;
+use super::{EngineError, Saved, Task};
+use crate::limits;
+use crate::mail::content::Content;
+use crate::queue::{Buffers, Framed, Frames, Source, Visit};
+use crate::spool::Counts;
+use crate::spool::record::Origin;
+
+/// Where a worker tells what it has in hand, and learns what is known of it.
+#[derive(Clone, Copy)]
+pub(super) struct Desk<'r> {
+    board: Board<'static>,
+    worker: usize,
+    now: InHand,
+    /// What struck the message when it was tried before.
+    known: Option<&'r Fault>,
+}
+
+impl Desk<'_> {
+    /// A message, or the search for one, is in hand.
+    pub(super) fn take(&self, stage: Stage, length: u64) {
+        let in_hand = InHand { stage: stage.number(), ..self.now };
+        self.board.announce(self.worker, Some(in_hand), length);
+    }
+
+    /// Enters a stage: the board says so before anything is done in it.
+    pub(super) fn enter(&self, stage: Stage, marker: Option<&[u8]>) {
+        self.announce(stage);
+        enter(stage, self.known, marker);
+    }
+
+    fn announce(&self, stage: Stage) {
+        self.board.stage(self.worker, InHand { stage: stage.number(), ..self.now });
+    }
+}
+
+impl<'r> Walk<'r> {
+    pub(super) fn desk(&self) -> Desk<'r> {
+        let known = self.known.and_then(|known| known.get(&self.now.index));
+        Desk { board: self.context.board, worker: self.worker, now: self.now, known }
+    }
+
+    /// Does a task's part, from its beginning or from where a dead process has left it.
+    pub(super) fn part(
+        &mut self,
+        task: &Task,
+        place: Option<usize>,
+        buffers: &mut Buffers,
+    ) -> Result<(), EngineError> {
+        let plan = self.context.plan;
+        let Some((queue, span)) = plan.queue_of(self.context.queues, task.part) else {
+            return Ok(());
+        };
+        let planned = plan.parts.get(task.part as usize);
+        let offices = planned.and_then(|part| self.context.offices.get(part.queue));
+        self.offices = offices.filter(|offices| !offices.is_empty());
+        self.known = self.context.known.get(&task.part);
+        self.tries = task.tries;
+        self.place = place;
+        if let Some(saved) = &task.saved {
+            self.part.go_on(task.part, &saved.state, self.context.folder)?;
+            (self.counts, self.from) = (saved.counts, saved.next);
+        } else {
+            self.part.begin(task.part);
+            (self.counts, self.from) = (Counts::default(), self.context.trial.unwrap_or(0));
+        }
+        let (span, passed_over) = queue.without_first(span, self.from);
+        self.now = InHand { part: task.part, index: passed_over, stage: 0 };
+        self.desk().take(Stage::Frame, 0);
+        if self.from < u64::MAX {
+            queue.read(&span, buffers, self)?;
+        }
+        if self.context.is_careful && !self.breaker.is_in_a_row() {
+            self.save(u64::MAX)?;
+        }
+        Ok(())
+    }
+
+    /// The worker has nothing in hand.
+    pub(super) fn rest(&self) {
+        self.context.board.announce(self.worker, None, 0);
+    }
+
+    /// The message in hand is through: its part's files are written as far as they have grown, and,
+    /// where deaths are to be expected, the part's state is saved.
+    pub(super) fn settle(&mut self, content: Content<'_>) -> Result<(), EngineError> {
+        if self.context.trial.is_some() {
+            return Ok(());
+        }
+        self.desk().announce(Stage::Write);
+        self.part.settle(self.context.folder, content)?;
+        let is_due = self.part.waiting() >= limits::SAVED_STATE_BYTES;
+        if self.context.is_careful && is_due && !self.breaker.is_in_a_row() {
+            self.save(self.now.index + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Writes all that waits, and saves how far the part is: up to the message of this number.
+    fn save(&mut self, next: u64) -> Result<(), EngineError> {
+        let Some(place) = self.place else { return Ok(()) };
+        let state = self.part.flush(self.context.folder)?;
+        let part = self.now.part;
+        let saved = Saved { place, part, next, counts: self.counts, state };
+        self.context.board.save(place, &saved.words());
+        Ok(())
+    }
+
+    /// The message in hand was struck; too many like it end the run.
+    pub(super) fn struck(&mut self, faults: &[Fault]) -> Result<(), EngineError> {
+        match faults.first().and_then(|fault| self.breaker.struck(fault)) {
+            Some(signature) if self.context.trial.is_none() => {
+                Err(EngineError::Breaker { signature })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn walk<'a>(&mut self, source: Source<'a>, mut frames: Frames<'a>) -> Result<(), EngineError>
+    where
+        'r: 'a,
+    {
+        let mut memory = std::mem::take(&mut self.memory).recycle();
+        memory.office = self.offices.and_then(|offices| offices.get(office_of(source.name)));
+        loop {
+            self.desk().announce(Stage::Frame);
+            if self.context.trial.is_some_and(|alone| self.now.index > alone) {
+                break;
+            }
+            match frames.next() {
+                None => break,
+                Some(_) if self.now.index < self.from => {}
+                Some(Framed::Message(found)) => {
+                    let checksum = frames.content_checksum();
+                    self.message(&source, found, checksum, &mut memory)?;
+                }
+                Some(Framed::Damage(damage)) => {
+                    let name = source.name;
+                    let origin = Origin { name, offset: damage.offset, length: damage.length };
+                    self.damage(&source, origin, damage)?;
+                }
+            }
+            self.now.index += 1;
+            self.breaker.passed();
+        }
+        self.memory = memory.recycle();
+        Ok(())
+    }
+}
+
+impl Visit for Walk<'_> {
+    type Error = EngineError;
+
+    fn batch<'a>(&mut self, source: Source<'a>, frames: Frames<'a>) -> Result<(), EngineError> {
+        // The queue's bytes may outlive the directory: here they live for the shorter of both.
+        self.walk(source, frames)
+    }
+}
+
+/// The path of the post office that a mailbag is in: its name without folder and file.
+fn office_of(bag: &[u8]) -> &str {
+    let mut parts = bag.rsplitn(3, |byte| *byte == b'/');
+    let path = parts.nth(2).unwrap_or_default();
+    std::str::from_utf8(path).unwrap_or_default()
+}

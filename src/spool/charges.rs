@@ -1,0 +1,150 @@
+//! The log of charges: which messages the engine had in hand when its process died, and what became
+//! of the suspicion.
+//!
+//! A line for each step, as the commit log has them (`commits`). A message is charged, durably,
+//! before it is tried again; then it is acquitted or convicted. What was convicted is a fault, as a
+//! panic is: the message isn't tried again in this run. Not here: who dies of what (`engine`).
+//! Invariant: the last line about a message counts.
+
+use super::SpoolError;
+use super::commits;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Name of the log in the folder of a run.
+pub const NAME: &str = "charges";
+
+/// A step of a suspicion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// Part that the message is in.
+    pub part: u32,
+    /// Which of the part's messages and damages it is, from 0.
+    pub index: u64,
+    /// The stage that it was in.
+    pub stage: String,
+    /// How the process ended: `SIGSEGV`, `SIGKILL`, `hang`, `exit code 101`.
+    pub end: String,
+    /// What is held of it.
+    pub verdict: Verdict,
+}
+
+/// What is held of a suspicion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It was in hand, perhaps among others; it isn't tried yet.
+    Charged,
+    /// It was tried alone, and nothing happened.
+    Acquitted,
+    /// It was tried alone, and the process died of it.
+    Convicted,
+    /// It was convicted, but so were many beside it: the program or the machine is broken, not the
+    /// mail. It is tried again.
+    Void,
+}
+
+/// The log, and what it comes to.
+#[derive(Debug)]
+pub struct Charges {
+    path: PathBuf,
+    /// Made with the first line.
+    file: Option<File>,
+    good: u64,
+    /// By part and index.
+    last: BTreeMap<(u32, u64), Charge>,
+}
+
+impl Charges {
+    /// Reads the log of a run; one that isn't there is empty.
+    ///
+    /// # Errors
+    /// It can't be read, or was altered.
+    pub fn read(run: &Path) -> Result<Self, SpoolError> {
+        let path = run.join(NAME);
+        let (lines, good) =
+            if path.exists() { commits::read_lines(&path, 0)? } else { (Vec::new(), 0) };
+        let last = lines.into_iter().map(|line: Charge| ((line.part, line.index), line)).collect();
+        Ok(Self { path, file: None, good, last })
+    }
+
+    /// Appends steps; `sync` waits until they are on the disk.
+    ///
+    /// # Errors
+    /// The system says so.
+    pub fn append(&mut self, charges: &[Charge], sync: bool) -> Result<(), SpoolError> {
+        if charges.is_empty() {
+            return Ok(());
+        }
+        let is_new = self.file.is_none();
+        let mut append = || {
+            let file = match &mut self.file {
+                Some(file) => file,
+                none => {
+                    let file = OpenOptions::new().append(true).create(true).open(&self.path)?;
+                    file.set_len(self.good)?;
+                    none.insert(file)
+                }
+            };
+            let mut lines = Vec::new();
+            for charge in charges {
+                commits::append_line(&mut lines, charge)?;
+            }
+            file.write_all(&lines)?;
+            if sync { file.sync_data() } else { Ok(()) }
+        };
+        append().map_err(SpoolError::write(&self.path))?;
+        if is_new && sync {
+            super::folder::sync_folder(self.path.parent().unwrap_or(&self.path))?;
+        }
+        for charge in charges {
+            self.last.insert((charge.part, charge.index), charge.clone());
+        }
+        Ok(())
+    }
+
+    /// What is held of all messages that were ever charged, in order.
+    pub fn all(&self) -> impl Iterator<Item = &Charge> {
+        self.last.values()
+    }
+
+    /// What is held of a message.
+    pub fn of(&self, part: u32, index: u64) -> Option<&Charge> {
+        self.last.get(&(part, index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn charge(part: u32, index: u64, verdict: Verdict) -> Charge {
+        let (stage, end) = ("parse".to_owned(), "SIGSEGV".to_owned());
+        Charge { part, index, stage, end, verdict }
+    }
+
+    #[test]
+    fn the_last_line_counts_and_a_torn_one_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut charges = Charges::read(folder.path()).unwrap();
+        assert_eq!(charges.all().count(), 0);
+        charges.append(&[], true).unwrap();
+        assert!(!folder.path().join(NAME).exists(), "a run without deaths has no such log");
+        let first = [charge(0, 7, Verdict::Charged), charge(2, 1, Verdict::Charged)];
+        charges.append(&first, true).unwrap();
+        charges.append(&[charge(0, 7, Verdict::Convicted)], false).unwrap();
+        let path = folder.path().join(NAME);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&whole, &whole[..20]].concat()).unwrap();
+        let mut again = Charges::read(folder.path()).unwrap();
+        let held: Vec<_> = again.all().cloned().collect();
+        assert_eq!(held, [charge(0, 7, Verdict::Convicted), charge(2, 1, Verdict::Charged)]);
+        again.append(&[charge(2, 1, Verdict::Acquitted)], true).unwrap();
+        let last = Charges::read(folder.path()).unwrap();
+        assert_eq!(last.of(2, 1), Some(&charge(2, 1, Verdict::Acquitted)));
+        assert_eq!(last.of(2, 2), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! What the operating system gives only through `unsafe`: maps of files, memory that two processes
+//! share, a second process. The one file with `unsafe`.
+//!
+//! Not here: what maps hold and what processes do (`queue/bytes.rs`, `engine/board.rs`,
+//! `engine/fence.rs`). Invariants: a map of a file is never written to; a process is split in two
+//! only while it has one thread.
+#![allow(unsafe_code, reason = "each block says why it holds")]
+
+use memmap2::{Advice, Mmap, MmapMut};
+use rustix::fs::MemfdFlags;
+use rustix::process::Pid;
+use std::fs::File;
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// Looks at whether other threads are gone, before a process isn't split: two tenths of a second.
+const THREAD_WAITS_MAX: u32 = 2000;
+
+/// Maps a file, read only.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn map(file: &File) -> io::Result<Mmap> {
+    // SAFETY: the map is read only and private to this process. What can go wrong is that another
+    // process writes to the file or shortens it: changed bytes are still bytes (every reader here
+    // takes any), and the identity is compared again before a part is committed; a shortened file
+    // is a SIGBUS, which kills this process and is what the second fence (`engine/fence.rs`) is
+    // for.
+    let map = unsafe { Mmap::map(file)? };
+    // Advice that isn't taken costs nothing.
+    let _ = map.advise(Advice::Sequential);
+    Ok(map)
+}
+
+/// Zeroed words that this process and those split from it share; given back when all have ended.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn shared_words(count: usize) -> io::Result<&'static [AtomicU64]> {
+    let file = File::from(rustix::fs::memfd_create("board", MemfdFlags::CLOEXEC)?);
+    file.set_len((count * size_of::<AtomicU64>()) as u64)?;
+    // SAFETY: the file has no name: nobody but this process and its children can write to it or
+    // shorten it, and those do neither but through the words.
+    let map = unsafe { MmapMut::map_mut(&file)? };
+    let bytes: &'static mut MmapMut = Box::leak(Box::new(map));
+    // SAFETY: the bytes live for ever and are lent out to nobody else; a map begins at a page, so
+    // they are aligned; they are `count` words long; an AtomicU64 is as a u64 is, and takes any
+    // bits.
+    #[expect(clippy::cast_ptr_alignment, reason = "a page is aligned")]
+    Ok(unsafe { std::slice::from_raw_parts(bytes.as_mut_ptr().cast::<AtomicU64>(), count) })
+}
+
+/// Splits this process: `child` runs in the new one, which ends with what it gives as exit code,
+/// without another word; this one gets its id.
+///
+/// # Errors
+/// This process has more than one thread, or the system has no room for another process.
+pub fn split(child: impl FnOnce() -> u8) -> io::Result<Pid> {
+    // A thread that has ended, and was waited for, may take a moment to be gone.
+    let mut waits = 0;
+    while std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        if waits == THREAD_WAITS_MAX {
+            return Err(io::Error::other("a process with several threads can't be split"));
+        }
+        waits += 1;
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    // SAFETY: this process has one thread, this one: whatever locks and state it has belong to the
+    // thread that goes on in the child, so that the child may do all that this process may.
+    match unsafe { libc::fork() } {
+        0 => {
+            let bomb = Bomb;
+            let code = child();
+            std::mem::forget(bomb);
+            // SAFETY: ends the process. What the parent would do at its end (flush its standard
+            // output, remove its folders) is not the child's to do.
+            unsafe { libc::_exit(i32::from(code)) }
+        }
+        id => Pid::from_raw(id).filter(|_| id > 0).ok_or_else(io::Error::last_os_error),
+    }
+}
+
+/// A panic of the child ends it here: what lies further up the stack is the parent's.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        // SAFETY: as above. 101 is what a process that panics ends with.
+        unsafe { libc::_exit(101) }
+    }
+}
+
+/// Commits a memory access violation, as the original did.
+#[cfg(feature = "fault-injection")]
+pub fn access_violation() -> u8 {
+    let nowhere = std::hint::black_box(std::ptr::without_provenance::<u8>(8));
+    // SAFETY: none: the system ends the process here, and that is what is asked for.
+    unsafe { nowhere.read_volatile() }
+}
+
+/// Reads a map whose file has been shortened: SIGBUS.
+///
+/// # Errors
+/// The system has no room for the map.
+#[cfg(feature = "fault-injection")]
+pub fn bus_error() -> io::Result<u8> {
+    let file = File::from(rustix::fs::memfd_create("short", MemfdFlags::CLOEXEC)?);
+    file.set_len(4096)?;
+    let map = map(&file)?;
+    file.set_len(0)?;
+    Ok(std::hint::black_box(&map).first().copied().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn words_are_zero_and_keep_what_they_are_given() {
+        let words = shared_words(1000).unwrap();
+        assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        words[999].store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(words[999].load(Ordering::Relaxed), u64::MAX);
+        assert_eq!(words.len(), 1000);
+    }
+
+    /// Tests have threads: here a process can't be split, and says so.
+    #[test]
+    fn a_process_with_threads_is_not_split() {
+        std::thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || told.recv());
+            let error = split(|| 0).unwrap_err();
+            assert!(error.to_string().contains("several threads"), "{error}");
+            drop(tell);
+        });
+    }
+}
