@@ -235,6 +235,11 @@ fn line(out: &mut Vec<u8>, world: &World, plan: &Plan, length: usize, checksum: 
 /// What an injected fault changes: true when the whole message is quarantined.
 pub(crate) fn injected(dispositions: &mut Vec<Disposition<'_>>, fault: Option<&str>) -> bool {
     match fault {
+        // What kills the process strikes in these stages alone.
+        Some(marker) if marker.contains(':') => {
+            dispositions.clear();
+            true
+        }
         Some("parse" | "decide" | "render") => {
             dispositions.clear();
             true

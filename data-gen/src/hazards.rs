@@ -85,6 +85,12 @@ hazards! {
     TooManyFiles "too-many-files" 2000 Any "tiny messages; by share 1: a folder of many files"
     FaultPanic "fault-panic" 0 Any
         "X-Inqueue-Fault: a stage panics (library built with fault-injection)"
+    FaultSegv "fault-segv" 0 Any "the same: a memory access violation"
+    FaultBus "fault-bus" 0 Any "the same: a map that is shortened under its reader"
+    FaultAbort "fault-abort" 0 Any "the same: an abort"
+    FaultStack "fault-stack" 0 Any "the same: a stack that overflows"
+    FaultOom "fault-oom" 0 Any "the same: memory until there is none"
+    FaultHang "fault-hang" 0 Any "the same: a loop without end"
     MissingBody "missing-body" 3000 Any "header section only, or no content at all (segment)"
     Empty "empty-message" 1000 Any "no content at all"
     Nul "nul-bytes" 1500 Any "NUL in body and header"

@@ -19,6 +19,7 @@ mod event_logs;
 mod event_readers;
 mod events;
 mod faults;
+mod fence;
 mod ffapi;
 mod hazards;
 mod inspect;

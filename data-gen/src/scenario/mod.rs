@@ -95,6 +95,12 @@ impl Maker<'_> {
             | Hazard::MessageLoop
             | Hazard::SystemMail
             | Hazard::FaultPanic
+            | Hazard::FaultSegv
+            | Hazard::FaultBus
+            | Hazard::FaultAbort
+            | Hazard::FaultStack
+            | Hazard::FaultOom
+            | Hazard::FaultHang
             | Hazard::NotDue => self.trouble(hazard),
             _ => self.content(hazard),
         }

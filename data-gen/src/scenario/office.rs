@@ -296,6 +296,12 @@ fn can_be_native(hazard: Hazard) -> bool {
             | Hazard::Receipts
             | Hazard::SizeNotLogged
             | Hazard::FaultPanic
+            | Hazard::FaultSegv
+            | Hazard::FaultBus
+            | Hazard::FaultAbort
+            | Hazard::FaultStack
+            | Hazard::FaultOom
+            | Hazard::FaultHang
             | Hazard::DeepNesting
             | Hazard::RecordInContent
     )

@@ -53,6 +53,12 @@ fn expected(hazard: Hazard) -> &'static [(Outcome, &'static str)] {
         Hazard::SystemMail
         | Hazard::UnknownRecipient
         | Hazard::FaultPanic
+        | Hazard::FaultSegv
+        | Hazard::FaultBus
+        | Hazard::FaultAbort
+        | Hazard::FaultStack
+        | Hazard::FaultOom
+        | Hazard::FaultHang
         | Hazard::HugeList
         | Hazard::ListExpansion
         | Hazard::BadReplyTo

@@ -37,7 +37,13 @@ impl Maker<'_> {
             Hazard::NdrLoop => self.answering_lists(),
             Hazard::MessageLoop => self.hops(),
             Hazard::SystemMail => self.system(),
-            Hazard::FaultPanic => self.fault(),
+            Hazard::FaultPanic => self.fault(&["parse", "decide", "render", "ndr", "event"]),
+            Hazard::FaultSegv => self.fault(&["segv:parse", "segv:decide", "segv:render"]),
+            Hazard::FaultBus => self.fault(&["bus:parse", "bus:decide", "bus:render"]),
+            Hazard::FaultAbort => self.fault(&["abort:parse", "abort:decide", "abort:render"]),
+            Hazard::FaultStack => self.fault(&["stack:parse", "stack:decide", "stack:render"]),
+            Hazard::FaultOom => self.fault(&["oom:parse", "oom:decide", "oom:render"]),
+            Hazard::FaultHang => self.fault(&["hang:parse", "hang:decide", "hang:render"]),
             _ => self.not_due(),
         }
     }
@@ -227,12 +233,11 @@ impl Maker<'_> {
         self.maybe_good(200);
     }
 
-    fn fault(&mut self) {
-        let stages = ["parse", "decide", "render", "ndr", "event"];
-        let stage = stages.get(self.rng.place(stages.len())).copied().unwrap_or("parse");
-        self.plan.fault = Some(stage);
+    fn fault(&mut self, markers: &[&'static str]) {
+        let marker = markers.get(self.rng.place(markers.len())).copied().unwrap_or("parse");
+        self.plan.fault = Some(marker);
         self.plan.spec.fields.extend_from_slice(b"X-Inqueue-Fault: ");
-        self.plan.spec.fields.extend_from_slice(stage.as_bytes());
+        self.plan.spec.fields.extend_from_slice(marker.as_bytes());
         self.plan.spec.fields.extend_from_slice(if self.plan.spec.crlf { b"\r\n" } else { b"\n" });
         self.only_nobody();
         self.maybe_good(500);

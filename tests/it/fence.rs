@@ -1,0 +1,232 @@
+//! The second fence: whatever the engine dies of, or doesn't get through, costs the message that
+//! it had in hand, and nothing else.
+//!
+//! Deaths of messages are injected (`--features fault-injection`); those from outside need no
+//! feature. Not here: panics (`faults`).
+
+use crate::support::{Queue, assert_done, assert_same_streams, events, text};
+use inqueue_gen::Format;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// The processes that a process has split off.
+fn children(process: u32) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    list.unwrap_or_default().split_whitespace().map(|id| id.parse().unwrap()).collect()
+}
+
+/// The engine of a run, once it has one that does something: parts are committed.
+fn engine(guard: &mut Child, run: &Path) -> Option<u32> {
+    loop {
+        let begun = fs::metadata(run.join("commits")).is_ok_and(|log| log.len() > 0);
+        match children(guard.id()).first() {
+            Some(engine) if begun => return Some(*engine),
+            _ if guard.try_wait().unwrap().is_some() => return None,
+            _ => std::thread::yield_now(),
+        }
+    }
+}
+
+fn kill_9(process: u32) -> bool {
+    Command::new("kill")
+        .args(["-9", &process.to_string()])
+        .stderr(Stdio::null())
+        .status()
+        .unwrap()
+        .success()
+}
+
+fn is_alive(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().unwrap_or_default().trim().chars().next();
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// The engine is killed from outside, again and again: nobody in hand is condemned, and the bytes
+/// are those of a run that nobody disturbed.
+#[test]
+fn the_engine_killed_from_outside_condemns_nobody() {
+    let queue = Queue::new(Format::Segment, 4_000, "all");
+    let options = ["--part-size", "16K", "--sync", "never", "--workers", "2"];
+    queue.run("whole", &options);
+    let mut command = queue.command("killed");
+    let mut guard = command.args(options).stdout(Stdio::piped()).spawn().unwrap();
+    let log = queue.out("killed").join("commits");
+    let (mut kills, mut last) = (0, 0);
+    while let Some(engine) = engine(&mut guard, &queue.out("killed")) {
+        // Only one that has done something since the last kill: else nothing would ever be done.
+        let done = fs::metadata(&log).unwrap().len();
+        if done > last {
+            kills += u32::from(kill_9(engine));
+            last = fs::metadata(&log).unwrap().len();
+        }
+        if kills == 10 {
+            break;
+        }
+    }
+    let output = guard.wait_with_output().unwrap();
+    assert_done(&output);
+    assert!(kills > 0);
+    assert_same_streams(&queue.out("whole"), &queue.out("killed"));
+    queue.assert_clean("killed");
+    let charges = fs::read_to_string(queue.out("killed").join("charges")).unwrap_or_default();
+    assert!(!charges.contains("convicted"), "{charges}");
+}
+
+/// A guard that is killed takes the engine with it, and the next run goes on.
+#[test]
+fn a_killed_guard_leaves_no_orphan() {
+    let queue = Queue::new(Format::Segment, 4_000, "all");
+    let options = ["--part-size", "16K", "--sync", "never", "--workers", "2"];
+    queue.run("whole", &options);
+    let mut orphans = 0;
+    for _ in 0..5 {
+        let mut command = queue.command("killed");
+        let mut guard = command.args(options).stdout(Stdio::null()).spawn().unwrap();
+        let Some(engine) = engine(&mut guard, &queue.out("killed")) else { break };
+        guard.kill().unwrap();
+        guard.wait().unwrap();
+        // It goes at once; the test's own time limit stands for "never".
+        while is_alive(engine) {
+            std::thread::yield_now();
+        }
+        orphans += 1;
+    }
+    assert!(orphans > 0);
+    queue.run("killed", &options);
+    assert_same_streams(&queue.out("whole"), &queue.out("killed"));
+    queue.assert_clean("killed");
+}
+
+/// The queue's file is shortened while it is read: that is no message's fault. The run ends and says
+/// so, and what is committed stays.
+#[test]
+fn a_queue_that_is_shortened_under_the_engine_condemns_nobody() {
+    let queue = Queue::new(Format::Segment, 4_000, "none");
+    let options = ["--part-size", "64K", "--sync", "never", "--workers", "2"];
+    let file = queue.made().join("queue.seg");
+    let mut command = queue.command("run");
+    let mut guard =
+        command.args(options).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    engine(&mut guard, &queue.out("run"));
+    let length = fs::metadata(&file).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(length / 3).unwrap();
+    let output = guard.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("run it again to go on"), "{}", text(&output.stderr));
+    let charges = fs::read_to_string(queue.out("run").join("charges")).unwrap_or_default();
+    assert!(!charges.contains("convicted"), "{charges}");
+}
+
+/// Without the fence all is as with it.
+#[test]
+fn without_a_supervisor_the_bytes_are_the_same() {
+    let queue = Queue::new(Format::Mbox, 500, "all");
+    queue.run("with", &["--part-size", "64K"]);
+    queue.run("without", &["--part-size", "64K", "--no-supervisor"]);
+    assert_same_streams(&queue.out("with"), &queue.out("without"));
+}
+
+/// What a killed guard has charged is tried by the next, before anything else; it is innocent.
+#[test]
+fn who_was_charged_and_not_tried_is_tried_by_the_next_guard() {
+    let queue = Queue::new(Format::Segment, 500, "none");
+    queue.run("whole", &["--part-size", "64K"]);
+    let copy = queue.out("charged");
+    // A run of which nothing is done: its plan, and an empty log.
+    fs::create_dir(&copy).unwrap();
+    fs::copy(queue.out("whole").join("plan.json"), copy.join("plan.json")).unwrap();
+    fs::write(copy.join("commits"), "").unwrap();
+    let line = r#"{"part":1,"index":3,"stage":"parse","end":"SIGSEGV","verdict":"charged"}"#;
+    let line = format!("{:08x} {line}\n", crc32c::crc32c(line.as_bytes()));
+    fs::write(copy.join("charges"), &line).unwrap();
+    queue.run("charged", &["--part-size", "64K"]);
+    assert_same_streams(&queue.out("whole"), &copy);
+    let charges = fs::read_to_string(copy.join("charges")).unwrap();
+    let verdicts: Vec<Value> =
+        charges.lines().map(|line| serde_json::from_str(&line[9..]).unwrap()).collect();
+    let verdicts: Vec<_> = verdicts.iter().map(|charge| charge["verdict"].as_str()).collect();
+    assert_eq!(verdicts, [Some("charged"), Some("acquitted")]);
+    assert!(events(&copy).iter().all(|event| event["number"] != 2380));
+}
+
+#[cfg(feature = "fault-injection")]
+mod injected {
+    use super::*;
+    use crate::support::messages;
+
+    /// Every kind of death, with what the event says of it. Memory ends in an abort, as the stack
+    /// does.
+    const KINDS: [(&str, &str); 6] = [
+        ("segv", "died of SIGSEGV"),
+        ("bus", "died of SIGBUS"),
+        ("abort", "died of SIGABRT"),
+        ("stack", "died of SIGABRT"),
+        ("oom", "died of SIGABRT"),
+        ("hang", "took longer than a message may"),
+    ];
+    const OPTIONS: [&str; 4] = ["--part-size", "64K", "--memory-limit", "256M"];
+
+    /// Messages that kill, each kind in a queue of its own: exactly those are quarantined, byte for
+    /// byte, with their signatures; and the bytes are the same at any number of workers.
+    fn only_the_culprits(kind: &str, said: &str, messages_in_all: u64) {
+        let hazards = format!("fault-{kind}=0.01,mixed-outcomes=0.2");
+        let queue = Queue::new(Format::Segment, messages_in_all, &hazards);
+        for workers in ["1", "2", "5"] {
+            let mut command = queue.command(workers);
+            command.args(OPTIONS).args(["--workers", workers]);
+            // Others must have time enough on a busy machine: they would be tried, and acquitted.
+            let timeout = if kind == "hang" { "400ms" } else { "60s" };
+            command.args(["--message-timeout", timeout]);
+            let output = command.env("RUST_BACKTRACE", "0").output().unwrap();
+            assert_eq!(output.status.code(), Some(3), "{kind}: {}", text(&output.stderr));
+            queue.assert_clean(workers);
+            assert_same_streams(&queue.out("1"), &queue.out(workers));
+        }
+        let manifest = fs::read_to_string(queue.made().join("manifest.jsonl")).unwrap();
+        let lines = manifest.lines().skip(1).map(|line| serde_json::from_str(line).unwrap());
+        let culprits: Vec<Value> = lines.filter(|line: &Value| !line["fault"].is_null()).collect();
+        assert!(culprits.len() > 3, "{kind}: {}", culprits.len());
+        assert_eq!(messages(&queue.out("1"), "quarantine").len(), culprits.len());
+        let told = events(&queue.out("1"));
+        let told: Vec<_> = told.iter().filter(|event| event["number"] == 2380).collect();
+        assert_eq!(told.len(), culprits.len());
+        for (event, culprit) in told.iter().zip(&culprits) {
+            let marker = format!("{kind}:{}", event["stage"].as_str().unwrap());
+            assert_eq!(culprit["fault"], marker.as_str());
+            assert_eq!(event["fault"], said);
+        }
+    }
+
+    #[test]
+    fn fault_segv() {
+        only_the_culprits("segv", KINDS[0].1, 800);
+    }
+
+    #[test]
+    fn fault_bus() {
+        only_the_culprits("bus", KINDS[1].1, 800);
+    }
+
+    #[test]
+    fn fault_abort() {
+        only_the_culprits("abort", KINDS[2].1, 800);
+    }
+
+    #[test]
+    fn fault_stack() {
+        only_the_culprits("stack", KINDS[3].1, 800);
+    }
+
+    #[test]
+    fn fault_oom() {
+        only_the_culprits("oom", KINDS[4].1, 500);
+    }
+
+    #[test]
+    fn fault_hang() {
+        only_the_culprits("hang", KINDS[5].1, 500);
+    }
+}
