@@ -3,9 +3,10 @@
 //!
 //! `plan` says what the run means to do; `part` writes one part's files, one a stream; `record`
 //! says what stands in them; `commits` is the log of what is done for good, `drain` that of what
-//! was then taken out of a queue and delivered. Not here: who does a part when, and what becomes of
-//! a message. Invariant: a part is done when its line is whole in the commit log, and not before;
-//! the files of all other parts are waste.
+//! was then taken out of a queue and delivered, `set_aside` that of what of the streams was then
+//! dropped or replayed. Not here: who does a part when, and what becomes of a message. Invariant: a
+//! part is done when its line is whole in the commit log, and not before; the files of all other
+//! parts are waste.
 
 pub mod commits;
 pub mod drain;
@@ -13,6 +14,7 @@ pub mod folder;
 pub mod part;
 pub mod plan;
 pub mod record;
+pub mod set_aside;
 
 use crate::decide::Outcome;
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where a message, or an event, goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Stream {
     /// Delivered and relayed mail.
     Accepted,
