@@ -413,7 +413,8 @@ fn what_has_no_cure_stays_a_dead_letter_and_its_attempts_bound_it() {
     let mut from = "run".to_owned();
     for attempts in 1..5 {
         let out = format!("again-{attempts}");
-        let said = replay(&folder, &from, &out, &["--dead-letter", "--directory", &users]);
+        let options = ["--dead-letter", "--max-attempts", "5", "--directory", &users];
+        let said = replay(&folder, &from, &out, &options);
         assert_eq!(chosen(&said).0, 2, "{attempts}");
         assert_eq!(numbers(&folder.path(&out), "dead-letter"), [2, 3]);
         assert!(messages(&folder.path(&out), "ndr").is_empty());
@@ -424,8 +425,8 @@ fn what_has_no_cure_stays_a_dead_letter_and_its_attempts_bound_it() {
         }
         from = out;
     }
-    let said = replay(&folder, &from, "last", &["--dead-letter"]);
-    assert_eq!(chosen(&said), (0, passed(&[("attempts", 2)])), "5 attempts are enough");
+    let said = replay(&folder, &from, "last", &["--dead-letter", "--max-attempts", "5"]);
+    assert_eq!(chosen(&said), (0, passed(&[("attempts", 2)])));
     let said = replay(&folder, &from, "last", &["--dead-letter", "--max-attempts", "6"]);
     assert_eq!(chosen(&said).0, 2);
     assert_eq!(numbers(&folder.path("last"), "accepted"), [2, 3]);
@@ -671,7 +672,7 @@ fn messages_that_a_fault_struck_go_through_again() {
     };
     let content = b"Return-Path: <b@there.example>\nX-Original-To: full@here.example\n\
                     Subject: number 8\n\n";
-    let (once, often) = (known(0), known(4));
+    let (once, often) = (known(0), known(24));
     let number_7 = &b"Subject: number 7\n\nbody\n"[..];
     forge(
         &folder.path("run"),
@@ -680,7 +681,7 @@ fn messages_that_a_fault_struck_go_through_again() {
     );
     let listed = objects(&folder, "quarantine", &["--reason", "A \x1bBUG"]);
     let tries: Vec<_> = listed.iter().map(|one| one["tries"].as_u64().unwrap()).collect();
-    assert_eq!(tries, [1, 5]);
+    assert_eq!(tries, [1, 25]);
     let said = replay(&folder, "run", "new", &["--quarantine"]);
     assert_eq!(chosen(&said), (2, passed(&[("attempts", 1)])));
     assert_eq!(numbers(&folder.path("new"), "accepted"), [7, 8]);
@@ -839,7 +840,7 @@ fn what_is_still_in_a_post_office_is_not_replayed() {
     assert_eq!((count, over["in_queue"].as_u64() > Some(0)), (0, true));
 }
 
-/// Real faults: each replay with the same fault counts, and five attempts are enough.
+/// Real faults: each replay with the same fault counts, until the bound.
 #[test]
 #[cfg(feature = "fault-injection")]
 fn a_fault_that_stays_is_replayed_until_its_attempts_are_spent() {
@@ -853,10 +854,11 @@ fn a_fault_that_stays_is_replayed_until_its_attempts_are_spent() {
         fs::write(folder.path("users"), USERS).unwrap();
         fs::write(folder.path("mended"), MENDED).unwrap();
         assert_eq!(run(&folder, &folder.spec("mboxrd", "queue.mbox"), "run").code, Some(3));
+        let options = ["--quarantine", "--max-attempts", "5"];
         let mut from = "run".to_owned();
         for attempts in 1..5 {
             let out = format!("again-{attempts}");
-            let said = replay(&folder, &from, &out, &["--quarantine"]);
+            let said = replay(&folder, &from, &out, &options);
             assert_eq!((chosen(&said).0, said.code), (1, Some(3)), "{stage} {attempts}");
             assert_eq!(numbers(&folder.path(&out), "quarantine"), [1]);
             let shown = inqueue(&["quarantine", &folder.text(&out), "list", "--json"]).objects();
@@ -867,7 +869,7 @@ fn a_fault_that_stays_is_replayed_until_its_attempts_are_spent() {
             assert_clean(&folder.path(&out));
             from = out;
         }
-        let said = replay(&folder, &from, "last", &["--quarantine"]);
+        let said = replay(&folder, &from, "last", &options);
         assert_eq!(chosen(&said), (0, passed(&[("attempts", 1)])), "{stage}");
     }
 }

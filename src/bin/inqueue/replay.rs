@@ -36,7 +36,7 @@ pub(crate) struct ReplayArgs {
     /// At most so many records, in queue order
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Only those that were tried less often; 5 when not given, deferred mail without bound
+    /// Only those that were tried less often; 25 when not given, deferred mail without bound
     #[arg(long, value_name = "N")]
     max_attempts: Option<u32>,
 }

@@ -376,7 +376,9 @@ fn show(shelf: &Shelf, args: &ShowArgs, steps: &[Step]) -> anyhow::Result<ExitCo
     each(shelf, &spans(shelf, &named), |piece| {
         let Ok((place, message)) = piece else { return Ok(()) };
         let id = id_of(message);
-        let origin = message.notes.origin.map(|(_, offset, _)| offset);
+        // Only what a fault struck may have events that don't know its id.
+        let is_struck = shelf.stream() == Stream::Quarantine;
+        let origin = message.notes.origin.map(|(_, offset, _)| offset).filter(|_| is_struck);
         let events = shelf.events(place, &id, origin)?;
         if args.json {
             write_json(&mut out, &start, shelf, place, message);
