@@ -152,6 +152,13 @@ pub const LOG_BYTES_MAX: u64 = 1 << 30;
 /// Seconds that a receiver of syslog is waited for before the log ends: a run isn't to hang on it.
 pub const SOCKET_WAIT_S: u64 = 5;
 
+/// Attempts after which a quarantined message or a dead letter isn't replayed any more, where no
+/// other bound is given: what fails that often needs a person. Mail that was deferred for its whole
+/// lifetime of five days has 18.
+pub const REPLAY_ATTEMPTS_MAX: u32 = 25;
+/// Bytes of a content that are shown of what was set aside; all of it can be exported.
+pub const SHOWN_CONTENT_BYTES_MAX: usize = 4096;
+
 /// Damaged ranges that a conversion keeps to tell of; all of them are counted.
 pub const DAMAGE_TOLD_MAX: usize = 10_000;
 

@@ -22,6 +22,7 @@ use crate::limits;
 use crate::queue::{Buffers, QueueError};
 use crate::spool::commits::{self, Commit};
 use crate::spool::folder::{self, Planned};
+use crate::spool::set_aside::{self, Place as RecordPlace, Step};
 use crate::spool::{Counts, SpoolError, Stream, drain};
 use books::Place;
 use expect::Manifest;
@@ -58,6 +59,10 @@ pub struct Report {
     pub waiting: u64,
     /// Reports that no mailbag leads to: they are in their stream.
     pub reports_left: u64,
+    /// Records of the streams that were dropped since.
+    pub dropped: u64,
+    /// Records of the streams that were sent through again since, into other runs.
+    pub replayed: u64,
     /// The first findings, in the order of the queue.
     pub findings: Vec<Finding>,
     /// Places that were held against the manifest.
@@ -153,6 +158,7 @@ pub fn audit(run: &Path, expect: Option<&Path>) -> Result<Report, AuditError> {
     for part in parts {
         report.merge(part);
     }
+    check_set_aside(&mut report, run, &commits)?;
     if drain::is_begun(run) {
         bags::audit(run, &planned, &commits, &mut report)?;
     }
@@ -207,6 +213,38 @@ fn check_summary(report: &mut Report, run: &Path, commits: &[Commit]) -> Result<
             report.find(Kind::Wrong, place, format!("it and the log differ: {differing}"));
         }
         Err(error) => report.find(Kind::Wrong, place, error.to_string()),
+    }
+    Ok(())
+}
+
+/// What was dropped or replayed is in the streams, and was so once. The streams themselves hold all
+/// of it still.
+fn check_set_aside(report: &mut Report, run: &Path, commits: &[Commit]) -> Result<(), AuditError> {
+    let (steps, _) = set_aside::read(run)?;
+    let mut seen: HashSet<(&str, RecordPlace)> = HashSet::new();
+    for step in &steps {
+        let (stream, places) = match step {
+            Step::Dropped(dropped) => (dropped.stream, std::slice::from_ref(&dropped.place)),
+            Step::Replayed(replayed) => (replayed.stream, replayed.places.as_slice()),
+            Step::Made(_) => continue,
+        };
+        let is_drop = matches!(step, Step::Dropped(_));
+        let count = if is_drop { &mut report.dropped } else { &mut report.replayed };
+        *count += places.len() as u64;
+        for place in places {
+            let RecordPlace(part, offset) = *place;
+            let at = format!("{}, part {part}, offset {offset}", stream.name());
+            let found = commits.binary_search_by_key(&part, |commit| commit.part).ok();
+            let commit = found.and_then(|index| commits.get(index));
+            let file = commit.and_then(|commit| commit.files.get(stream).as_ref());
+            if file.is_none_or(|sealed| offset >= sealed.length) {
+                let what = "the log of what was set aside names it, and it is not there";
+                report.find(Kind::Wrong, at, what);
+            } else if !seen.insert((stream.name(), *place)) {
+                let what = "it was dropped or replayed twice";
+                report.find(Kind::Doubled, at, what);
+            }
+        }
     }
     Ok(())
 }

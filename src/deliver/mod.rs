@@ -15,12 +15,16 @@ pub mod drain;
 mod events;
 mod folder;
 mod mbox;
+mod replay;
 pub(crate) mod segment;
+mod shelf;
 mod target;
 #[cfg(test)]
 mod tests;
 
 pub use events::{EventTarget, Exported, Follow, Logged, events};
+pub use replay::{PassedOver, Prepared, Replay, ReplayError, replay};
+pub use shelf::{Filter, Record, Shelf};
 pub use target::{Target, TargetFormat};
 
 use crate::limits;
@@ -98,7 +102,9 @@ pub fn convert(
     }
     let Courier { writer, mut converted, done, progress, .. } = courier;
     match writer {
-        Writer::Segment(writer) => writer.finish()?,
+        Writer::Segment(writer) => {
+            writer.finish()?;
+        }
         Writer::Mbox(writer) => {
             (converted.line_ends_added, converted.senders_changed) = writer.finish()?;
         }

@@ -11,6 +11,7 @@
 use super::target::Place;
 use super::{DeliverError, Item};
 use crate::limits;
+use crate::mail::content::Content;
 use crate::mail::envelope::Recipient;
 use crate::queue::Queue;
 use crate::queue::segment::{recipient_tag, tag, write};
@@ -46,12 +47,21 @@ impl Writer {
 
     /// Gives the length of the content.
     pub(super) fn message(&mut self, item: &Item<'_, '_>) -> Result<u64, DeliverError> {
-        let content = item.found.content;
-        let checksum = item.checksum.unwrap_or_else(|| content.checksum());
+        self.record(item.found.content, item.checksum, |fields| fill(fields, item))
+    }
+
+    /// Appends a record with an envelope of the caller's. Gives the length of the content.
+    pub(super) fn record(
+        &mut self,
+        content: Content<'_>,
+        checksum: Option<u32>,
+        envelope: impl FnOnce(&mut write::Fields<'_>),
+    ) -> Result<u64, DeliverError> {
+        let checksum = checksum.unwrap_or_else(|| content.checksum());
         let payload = write::Payload { content, len: content.len(), checksum };
         let place = write::Place { offset: self.offset, mark: self.mark };
         self.head.clear();
-        write::append_head(&mut self.head, place, &payload, |fields| fill(fields, item));
+        write::append_head(&mut self.head, place, &payload, envelope);
         let written = self
             .out
             .write_all(&self.head)
@@ -61,10 +71,12 @@ impl Writer {
         Ok(payload.len)
     }
 
-    pub(super) fn finish(mut self) -> Result<(), DeliverError> {
+    /// Gives the length of the file.
+    pub(super) fn finish(mut self) -> Result<u64, DeliverError> {
         let synced = self.out.flush().and_then(|()| self.out.get_ref().sync_all());
         synced.map_err(|source| self.place.failed(source))?;
-        self.place.finish()
+        self.place.finish()?;
+        Ok(self.offset)
     }
 }
 
@@ -82,7 +94,7 @@ pub(crate) fn fill(fields: &mut write::Fields<'_>, item: &Item<'_, '_>) {
     }
 }
 
-fn fill_recipient(fields: &mut write::Fields<'_>, recipient: &Recipient<'_>) {
+pub(super) fn fill_recipient(fields: &mut write::Fields<'_>, recipient: &Recipient<'_>) {
     fields.bytes(recipient_tag::FORWARD_PATH, recipient.forward_path);
     if let Some(notify) = recipient.notify {
         fields.bytes(recipient_tag::NOTIFY, &[notify.0]);

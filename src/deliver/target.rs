@@ -7,7 +7,7 @@
 
 use super::DeliverError;
 use crate::queue::ffapi::LineEnd;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -66,6 +66,17 @@ impl Target {
     }
 }
 
+/// Where a target is made.
+pub(super) fn partial(path: &Path) -> PathBuf {
+    partial_of(path, path.file_name().unwrap_or_default())
+}
+
+fn partial_of(path: &Path, name: &OsStr) -> PathBuf {
+    let mut partial_name = OsString::from(name);
+    partial_name.push(".partial");
+    path.with_file_name(partial_name)
+}
+
 /// A target that may be made.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -78,9 +89,7 @@ impl Place {
     pub(super) fn check(path: &Path, is_folder: bool) -> Result<Self, DeliverError> {
         let path = path.to_owned();
         let Some(name) = path.file_name() else { return Err(DeliverError::NoName { path }) };
-        let mut partial_name = OsString::from(name);
-        partial_name.push(".partial");
-        let partial = path.with_file_name(partial_name);
+        let partial = partial_of(&path, name);
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(DeliverError::Write { path, source }),

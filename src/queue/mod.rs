@@ -96,6 +96,22 @@ pub enum DamageKind {
 }
 
 impl DamageKind {
+    const ALL: [Self; 8] = [
+        Self::NoMessage,
+        Self::Head,
+        Self::Envelope,
+        Self::Content,
+        Self::Reference,
+        Self::TornTail,
+        Self::Slot,
+        Self::SetAside,
+    ];
+
+    /// That which is said in these words.
+    pub fn of_text(text: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.text().as_bytes() == text)
+    }
+
     /// Says it in words.
     pub const fn text(self) -> &'static str {
         match self {

@@ -23,6 +23,8 @@ pub const PLAN: &str = "plan.json";
 pub const SUMMARY: &str = "summary.json";
 /// Name of the log of what happened to the engine itself.
 pub const ENGINE_LOG: &str = "engine.jsonl";
+/// Name of the queue that a replay makes in the folder of its run, before the run begins.
+pub const REPLAY: &str = "replay.seg";
 const LOCK: &str = "lock";
 
 /// The folder of a run, locked by this process.
@@ -98,15 +100,7 @@ impl RunFolder {
         if path.exists() && !path.is_dir() {
             return Err(SpoolError::Occupied { path: path.to_owned() });
         }
-        let made: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
-        fs::create_dir_all(path).map_err(SpoolError::make(path))?;
-        for folder in made {
-            // Its name must outlive a power failure as what is committed in it does.
-            match folder.parent() {
-                Some(above) if above != Path::new("") => sync_folder(above)?,
-                _ => sync_folder(Path::new("."))?,
-            }
-        }
+        make(path)?;
         let lock = lock(path)?;
         let foreign = fs::read_dir(path)
             .map_err(SpoolError::read(path))?
@@ -265,21 +259,39 @@ impl RunFolder {
     }
 }
 
+/// Makes a folder, and those that it lies in, for good: their names outlive a power failure as what
+/// is then written in it does.
+///
+/// # Errors
+/// The system says so.
+pub fn make(path: &Path) -> Result<(), SpoolError> {
+    let made: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
+    fs::create_dir_all(path).map_err(SpoolError::make(path))?;
+    for folder in made {
+        match folder.parent() {
+            Some(above) if above != Path::new("") => sync_folder(above)?,
+            _ => sync_folder(Path::new("."))?,
+        }
+    }
+    Ok(())
+}
+
 /// The file of a part for a stream, in a run whose part files have names of so many digits.
 pub fn part_path(run: &Path, digits: usize, stream: Stream, part: u32) -> PathBuf {
     run.join(stream.name()).join(format!("{part:0digits$}.{}", stream.extension()))
 }
 
-/// What a run that was killed before its plan stood may have left.
+/// What a run that was killed before its plan stood may have left, and the queue of a replay.
 fn is_ours(name: &str) -> bool {
     let streams = Stream::ALL.iter().any(|stream| stream.name() == name);
     streams
-        || [LOCK, commits::NAME].contains(&name)
+        || [LOCK, REPLAY, commits::NAME].contains(&name)
         || name.starts_with("files-")
         || name.as_bytes().ends_with(b".tmp")
 }
 
-fn lock(path: &Path) -> Result<File, SpoolError> {
+/// Takes the lock of a run, for as long as the file is held.
+pub(super) fn lock(path: &Path) -> Result<File, SpoolError> {
     let name = path.join(LOCK);
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(&name);
     let file = file.map_err(SpoolError::write(&name))?;

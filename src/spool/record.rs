@@ -104,8 +104,13 @@ impl<'c> Judged<'c, '_> {
             out.bytes(tag::HOP, hostname.as_bytes());
         }
         out.reverse_path(reverse_path);
-        if stream == Stream::Deferred {
-            self.schedule(out);
+        match stream {
+            Stream::Deferred => self.schedule(out),
+            // A replay counts on from here.
+            Stream::DeadLetter if self.verdict.attempts != 0 => {
+                out.u32(tag::ATTEMPTS, self.verdict.attempts);
+            }
+            _ => {}
         }
         out.origin(self.origin.name, self.origin.offset, self.origin.length);
         out.u32(tag::DISPOSITIONS, self.count());

@@ -100,8 +100,8 @@ fn a_killed_guard_leaves_no_orphan() {
     queue.assert_clean("killed");
 }
 
-/// The queue's file is shortened while it is read: that is no message's fault. The run ends and says
-/// so, and what is committed stays.
+/// The queue's file is shortened while it is read: that is no message's fault. The run ends and
+/// says so, and what is committed stays.
 #[test]
 fn a_queue_that_is_shortened_under_the_engine_condemns_nobody() {
     let queue = Queue::new(Format::Segment, 4_000, "none");

@@ -33,5 +33,6 @@ mod run;
 mod salvage;
 mod samples;
 mod segment_reader;
+mod set_aside;
 mod support;
 mod tidy;

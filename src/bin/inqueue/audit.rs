@@ -86,6 +86,10 @@ fn print(report: &Report, to: &mut impl io::Write) -> io::Result<()> {
         write!(to, "{parts_uncommitted} of {parts} parts are not committed: ")?;
         writeln!(to, "their mail is in the queue alone")?;
     }
+    if report.dropped + report.replayed > 0 {
+        let (dropped, replayed) = (report.dropped, report.replayed);
+        writeln!(to, "{dropped} records dropped since, {replayed} replayed into other runs")?;
+    }
     if report.expected > 0 {
         writeln!(to, "{} held against the manifest", report.expected)?;
     }

@@ -41,7 +41,7 @@ pub(crate) struct ConvertArgs {
     quiet: bool,
 }
 
-fn target(spec: &str) -> Result<Target, String> {
+pub(crate) fn target(spec: &str) -> Result<Target, String> {
     let why = "expected segment:PATH, mbox:PATH, maildir:PATH, eml:PATH or ffapi:PATH";
     Target::parse(spec).ok_or_else(|| why.to_owned())
 }

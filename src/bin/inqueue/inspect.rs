@@ -110,7 +110,7 @@ fn write_totals(out: &mut impl Write, totals: &Totals) -> io::Result<()> {
 }
 
 /// The members that all messages have in common, up to the queue id's value.
-fn line_start(queue: &Queue) -> Vec<u8> {
+pub(crate) fn line_start(queue: &Queue) -> Vec<u8> {
     let path = queue.path();
     let full = if path.file_name().is_none() { path.canonicalize().ok() } else { None };
     let path = full.as_deref().unwrap_or(path);
@@ -158,7 +158,8 @@ impl Lister<'_> {
                     id.clear();
                     message.envelope.queue_id.write(&mut id);
                     if self.args.json {
-                        self.write_object(&mut out, &id, message, size);
+                        let checksums = self.args.checksums;
+                        write_object(&mut out, (&self.start, &id), message, checksums);
                     } else {
                         write_row(&mut out, &id, message, size, done);
                     }
@@ -168,41 +169,48 @@ impl Lister<'_> {
         })?;
         Ok((out, totals))
     }
+}
 
-    fn write_object(&self, out: &mut Vec<u8>, id: &[u8], message: &Message<'_, '_>, size: u64) {
-        let envelope = &message.envelope;
-        out.extend_from_slice(&self.start);
-        json::text(out, id);
-        json::member_number(out, "arrival_time", envelope.arrival.map_or(0, Time::as_s));
-        json::member_number(out, "message_size", size);
-        out.extend_from_slice(b",\"forced_expire\":false");
-        match envelope.reverse_path {
-            ReversePath::Unknown => out.extend_from_slice(b",\"sender\":null"),
-            path => json::member_text(out, "sender", path.bytes()),
-        }
-        out.extend_from_slice(b",\"recipients\":[");
-        for (index, (recipient, notes)) in message.recipients().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            write_recipient(out, recipient, &notes);
-        }
-        out.push(b']');
-        json::member_text(out, "file", message.file);
-        json::member_number(out, "offset", message.found.offset);
-        json::member_number(out, "length", message.found.length);
-        let computed = || self.args.checksums.then(|| message.found.content.checksum());
-        if let Some(checksum) = message.checksum.or_else(computed) {
-            out.extend_from_slice(b",\"checksum\":\"");
-            let start = out.len();
-            write_hex(u64::from(checksum), 8, out);
-            out.get_mut(start..).unwrap_or_default().make_ascii_lowercase();
-            out.push(b'"');
-        }
-        write_schedule(out, message);
-        write_notes(out, message);
-        out.extend_from_slice(b"}\n");
+/// One message as an object on a line, with CRC32C of its content where one is known, or wanted.
+/// `start` is what [`line_start`] gives.
+pub(crate) fn write_object(
+    out: &mut Vec<u8>,
+    (start, id): (&[u8], &[u8]),
+    message: &Message<'_, '_>,
+    checksums: bool,
+) {
+    let envelope = &message.envelope;
+    out.extend_from_slice(start);
+    json::text(out, id);
+    json::member_number(out, "arrival_time", envelope.arrival.map_or(0, Time::as_s));
+    json::member_number(out, "message_size", message.found.content.len());
+    out.extend_from_slice(b",\"forced_expire\":false");
+    match envelope.reverse_path {
+        ReversePath::Unknown => out.extend_from_slice(b",\"sender\":null"),
+        path => json::member_text(out, "sender", path.bytes()),
     }
+    out.extend_from_slice(b",\"recipients\":[");
+    for (index, (recipient, notes)) in message.recipients().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_recipient(out, recipient, &notes);
+    }
+    out.push(b']');
+    json::member_text(out, "file", message.file);
+    json::member_number(out, "offset", message.found.offset);
+    json::member_number(out, "length", message.found.length);
+    let computed = || checksums.then(|| message.found.content.checksum());
+    if let Some(checksum) = message.checksum.or_else(computed) {
+        out.extend_from_slice(b",\"checksum\":\"");
+        let digits_at = out.len();
+        write_hex(u64::from(checksum), 8, out);
+        out.get_mut(digits_at..).unwrap_or_default().make_ascii_lowercase();
+        out.push(b'"');
+    }
+    write_schedule(out, message);
+    write_notes(out, message);
+    out.extend_from_slice(b"}\n");
 }
 
 /// What is beside sender and recipients in an envelope; what it doesn't say is left out.
@@ -336,7 +344,7 @@ fn write_row(out: &mut Vec<u8>, id: &[u8], message: &Message<'_, '_>, size: u64,
     out.push(b'\n');
 }
 
-fn write_damage_row(out: &mut Vec<u8>, file: &[u8], damage: &Damage) {
+pub(crate) fn write_damage_row(out: &mut Vec<u8>, file: &[u8], damage: &Damage) {
     column(out, 24, |out| out.extend_from_slice(b"DAMAGE"));
     write_shown(out, file);
     let Damage { offset, length, kind } = damage;
@@ -346,7 +354,7 @@ fn write_damage_row(out: &mut Vec<u8>, file: &[u8], damage: &Damage) {
 
 /// A column, filled up with spaces to its width; wider texts push the rest to the right, and are
 /// whole.
-fn column(out: &mut Vec<u8>, width: usize, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn column(out: &mut Vec<u8>, width: usize, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     write(out);
     // Continuation bytes of UTF-8 have no width of their own.

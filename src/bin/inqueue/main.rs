@@ -15,11 +15,14 @@ mod json;
 mod message;
 mod options;
 mod output;
+mod replay;
 mod run;
 mod salvage;
+mod set_aside;
 mod show;
 
 use clap::{Parser, Subcommand};
+use inqueue::spool::Stream;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -47,6 +50,13 @@ enum Command {
     Show(show::ShowArgs),
     Convert(convert::ConvertArgs),
     Events(events::EventsArgs),
+    /// What a run has put into quarantine: list, show, export, drop
+    Quarantine(set_aside::SetAsideArgs),
+    /// What failed in a run and wasn't to be reported: list, show, export, drop
+    DeadLetter(set_aside::SetAsideArgs),
+    /// What a run has kept to be tried again: list, show, export, drop
+    Deferred(set_aside::SetAsideArgs),
+    Replay(replay::ReplayArgs),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +77,10 @@ fn main() -> ExitCode {
         Command::Show(args) => show::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Events(args) => events::run(args),
+        Command::Quarantine(args) => set_aside::run(Stream::Quarantine, args),
+        Command::DeadLetter(args) => set_aside::run(Stream::DeadLetter, args),
+        Command::Deferred(args) => set_aside::run(Stream::Deferred, args),
+        Command::Replay(args) => replay::run(args),
     };
     output::exit_code(result)
 }

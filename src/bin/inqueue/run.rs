@@ -28,19 +28,19 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Processes queues; run it again after a crash, and it goes on.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct RunArgs {
     /// Queues: a path, or FORMAT:PATH with segment, mbox (mboxrd, mboxo, mboxcl, mboxcl2), maildir,
     /// eml, postoffice or ffapi
     #[arg(required = true, value_name = "QUEUE")]
-    queues: Vec<String>,
+    pub(crate) queues: Vec<String>,
     /// File of known addresses (docs/directory.md); not needed for post offices, which know their
     /// own
     #[arg(long, value_name = "FILE")]
-    directory: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
     /// Folder of the run: made if it isn't there; where it holds this run, the run goes on
     #[arg(long, value_name = "RUN")]
-    out: PathBuf,
+    pub(crate) out: PathBuf,
     /// Workers; as many as processors when not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=limits::WORKERS_MAX as i64))]
     workers: Option<u16>,
@@ -81,17 +81,17 @@ pub(crate) struct RunArgs {
     /// Takes what is committed out of the queue, and delivers it into its mailbags (post offices
     /// alone)
     #[arg(long)]
-    drain: bool,
+    pub(crate) drain: bool,
     /// Says nothing but errors
     #[arg(long, short)]
-    quiet: bool,
+    pub(crate) quiet: bool,
     /// Says what was done as one JSON object
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// How the engine is watched.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct FenceArgs {
     /// What a message may take, as 10s, 500ms, 2m: one that takes longer is quarantined. Large ones
     /// have more time

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_envelope(out: &mut Vec<u8>, id: &[u8], message: &Message<'_, '_>) {
+pub(crate) fn write_envelope(out: &mut Vec<u8>, id: &[u8], message: &Message<'_, '_>) {
     let envelope = &message.envelope;
     line(out, "Queue id", |out| out.extend_from_slice(id));
     let found = &message.found;
@@ -166,7 +166,7 @@ fn place(out: &mut Vec<u8>, name: &str, (file, offset, length): (&[u8], u64, u64
     });
 }
 
-fn line(out: &mut Vec<u8>, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn line(out: &mut Vec<u8>, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     write(out);
