@@ -94,7 +94,7 @@ struct Guard<'g> {
 }
 
 /// How a process ended.
-enum End {
+pub(super) enum End {
     /// By itself, with these last words.
     Said(Vec<u8>),
     /// Otherwise, and what was in hand.
@@ -266,47 +266,18 @@ impl Guard<'_> {
         0
     }
 
-    /// Waits for the end of a process, and ends it itself where a message takes too long.
-    fn watch(&mut self, child: Pid, mut hear: PipeReader, trial: bool) -> Result<End, EngineError> {
-        let mut watch = Watch::new(self.board, self.fence.message_timeout);
-        let mut hung = Vec::new();
-        while !wait(&hear).map_err(EngineError::Process)? {
+    /// Waits for the end of a process, and tells meanwhile how far it is.
+    fn watch(&mut self, child: Pid, hear: PipeReader, trial: bool) -> Result<End, EngineError> {
+        let (board, budget) = (self.board, self.fence.message_timeout);
+        watch(child, hear, board, budget, &mut || {
             if self.settings.stop.0.load(Ordering::Relaxed) {
-                self.board.ask_to_stop();
+                board.ask_to_stop();
             }
             if !trial && self.run.hear()? {
                 (self.progress)(&self.run.progress());
             }
-            if hung.is_empty() {
-                hung = watch.look();
-                if !hung.is_empty() {
-                    rustix::process::kill_process(child, Signal::KILL)
-                        .map_err(|error| EngineError::Process(error.into()))?;
-                }
-            }
-        }
-        let mut words = Vec::new();
-        hear.read_to_end(&mut words).map_err(EngineError::Process)?;
-        let status = loop {
-            match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
-                Err(rustix::io::Errno::INTR) | Ok(None) => {}
-                Err(error) => return Err(EngineError::Process(error.into())),
-                Ok(Some((_, status))) => break status,
-            }
-        };
-        if status.exit_status() == Some(0) {
-            return Ok(End::Said(words));
-        }
-        if !hung.is_empty() {
-            return Ok(End::Died("hang".to_owned(), hung));
-        }
-        let how = match (status.terminating_signal(), status.exit_status()) {
-            (Some(signal), _) => signal_name(signal),
-            (None, code) => format!("exit code {}", code.unwrap_or_default()),
-        };
-        let workers = 0..self.board.workers();
-        let in_hand = workers.filter_map(|worker| Some(self.board.in_hand(worker)?.0));
-        Ok(End::Died(how, in_hand.collect()))
+            Ok(())
+        })
     }
 
     fn end(&mut self, report: Report) -> Result<Summary, EngineError> {
@@ -327,6 +298,51 @@ impl Guard<'_> {
             errors,
         })
     }
+}
+
+/// Waits for the end of a process, and ends it itself where a message takes too long. `meanwhile`
+/// is called from time to time.
+pub(super) fn watch(
+    child: Pid,
+    mut hear: PipeReader,
+    board: Board<'static>,
+    budget: Duration,
+    meanwhile: &mut dyn FnMut() -> Result<(), EngineError>,
+) -> Result<End, EngineError> {
+    let mut watch = Watch::new(board, budget);
+    let mut hung = Vec::new();
+    while !wait(&hear).map_err(EngineError::Process)? {
+        meanwhile()?;
+        if hung.is_empty() {
+            hung = watch.look();
+            if !hung.is_empty() {
+                rustix::process::kill_process(child, Signal::KILL)
+                    .map_err(|error| EngineError::Process(error.into()))?;
+            }
+        }
+    }
+    let mut words = Vec::new();
+    hear.read_to_end(&mut words).map_err(EngineError::Process)?;
+    let status = loop {
+        match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
+            Err(rustix::io::Errno::INTR) | Ok(None) => {}
+            Err(error) => return Err(EngineError::Process(error.into())),
+            Ok(Some((_, status))) => break status,
+        }
+    };
+    if status.exit_status() == Some(0) {
+        return Ok(End::Said(words));
+    }
+    if !hung.is_empty() {
+        return Ok(End::Died("hang".to_owned(), hung));
+    }
+    let how = match (status.terminating_signal(), status.exit_status()) {
+        (Some(signal), _) => signal_name(signal),
+        (None, code) => format!("exit code {}", code.unwrap_or_default()),
+    };
+    let workers = 0..board.workers();
+    let in_hand = workers.filter_map(|worker| Some(board.in_hand(worker)?.0));
+    Ok(End::Died(how, in_hand.collect()))
 }
 
 /// Ends that may have been sent from outside, and say nothing of a message.
@@ -366,7 +382,7 @@ fn wait(pipe: &PipeReader) -> io::Result<bool> {
 
 /// In the new process: it ends with its guard, leaves no core behind, is what the system takes
 /// first when memory is short, and has no more of that than it may.
-fn bound(guard: Pid, memory_limit: Option<u64>) -> io::Result<()> {
+pub(super) fn bound(guard: Pid, memory_limit: Option<u64>) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid() != Some(guard) {
         return Err(io::Error::other("the guard is gone"));

@@ -9,6 +9,7 @@
 //! is known, and [`enter`] throws it: all is then as if it had panicked.
 
 use crate::limits;
+use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
@@ -85,6 +86,21 @@ impl Stage {
 thread_local! {
     static FENCED: Cell<bool> = const { Cell::new(false) };
     static LAST: RefCell<(String, String)> = const { RefCell::new((String::new(), String::new())) };
+    static STACK: RefCell<Option<Backtrace>> = const { RefCell::new(None) };
+    static KEPT: RefCell<Option<Vec<Kept>>> = const { RefCell::new(None) };
+}
+
+/// A fault, and the stack of its panic.
+pub(super) type Kept = (Fault, Option<Backtrace>);
+
+/// From now on this thread keeps its faults with their stacks: for one message that is looked into.
+pub(super) fn keep() {
+    KEPT.set(Some(Vec::new()));
+}
+
+/// What was kept since; nothing is kept any more.
+pub(super) fn kept() -> Vec<Kept> {
+    KEPT.take().unwrap_or_default()
 }
 
 /// Installs the hook, once in a process.
@@ -96,7 +112,8 @@ pub fn install_hook() {
     });
 }
 
-/// Notes what is known of a panic. No backtrace is taken: it would cost a thousand times the rest.
+/// Notes what is known of a panic. No backtrace is taken where nobody has asked to [`keep`] it: it
+/// would cost a thousand times the rest.
 fn note(info: &PanicHookInfo<'_>) {
     let mut text = info.payload_as_str().unwrap_or("(no text)").to_owned();
     if text.len() > limits::FAULT_TEXT_BYTES_MAX {
@@ -105,6 +122,9 @@ fn note(info: &PanicHookInfo<'_>) {
     let place =
         info.location().map_or_else(String::new, |at| format!("{}:{}", at.file(), at.line()));
     LAST.set((text, place));
+    if KEPT.with_borrow(Option::is_some) {
+        STACK.set(Some(Backtrace::force_capture()));
+    }
 }
 
 /// Runs a stage; what panics in it becomes a fault. `stage` may be moved on while it runs.
@@ -124,7 +144,13 @@ pub fn isolate<R>(stage: &Cell<Stage>, run: impl FnOnce() -> R) -> Result<R, Fau
         if let Err(thrown) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(thrown);
         }
-        Fault { stage: stage.get(), text, place }
+        let fault = Fault { stage: stage.get(), text, place };
+        KEPT.with_borrow_mut(|kept| {
+            if let Some(kept) = kept {
+                kept.push((fault.clone(), STACK.take()));
+            }
+        });
+        fault
     });
     FENCED.set(outer);
     result

@@ -4,7 +4,8 @@
 //! `begin` makes or opens a run, `worker` does parts, `walk` and `message` go through one,
 //! `isolate` is a message's fence, `commit` makes parts durable. Round all of it stands `fence`,
 //! the second one: it has this done in a process of its own, and finds out by the `board` what it
-//! died of. `breaker` tells bad mail from a broken program. This file starts the workers, replaces
+//! died of. `breaker` tells bad mail from a broken program. `reproduce`
+//! runs one message again that was struck. This file starts the workers, replaces
 //! those that die, and ends the run. Not here: what becomes of a message. Invariants: workers share
 //! nothing that is written but lock-free queues; no lock is held while message code runs; what is
 //! committed is never done again.
@@ -22,6 +23,7 @@ mod fence;
 mod inject;
 pub mod isolate;
 mod message;
+pub mod reproduce;
 mod walk;
 mod worker;
 

@@ -167,7 +167,7 @@ impl Visit for Walk<'_> {
 }
 
 /// The path of the post office that a mailbag is in: its name without folder and file.
-fn office_of(bag: &[u8]) -> &str {
+pub(super) fn office_of(bag: &[u8]) -> &str {
     let mut parts = bag.rsplitn(3, |byte| *byte == b'/');
     let path = parts.nth(2).unwrap_or_default();
     std::str::from_utf8(path).unwrap_or_default()

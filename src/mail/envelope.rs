@@ -6,6 +6,7 @@
 //! (`queue`).
 
 use crate::mail::date::Time;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 /// Where reports about a message go (RFC 5321, 4.4 and 4.5.5).
@@ -208,7 +209,8 @@ pub struct Envelope<'a> {
 }
 
 /// What is wrong with a message as a whole, though it can be read: known before it is judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Condition {
     /// It has been in this post office before.
     CircularRoute,

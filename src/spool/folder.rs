@@ -32,7 +32,7 @@ const LOCK: &str = "lock";
 pub struct RunFolder {
     path: PathBuf,
     digits: usize,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// What is committed, and how many bytes of the log say so.
@@ -92,6 +92,11 @@ pub fn is_run(path: &Path) -> bool {
 }
 
 impl RunFolder {
+    /// No folder: for a message that is tried alone. Whatever is written there fails.
+    pub fn nowhere() -> Self {
+        Self { path: PathBuf::from("/dev/null"), digits: 0, _lock: None }
+    }
+
     /// Makes the folder of a new run, and writes its plan for good.
     ///
     /// # Errors
@@ -109,7 +114,7 @@ impl RunFolder {
         if foreign || is_run(path) {
             return Err(SpoolError::Occupied { path: path.to_owned() });
         }
-        let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: lock };
+        let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: Some(lock) };
         for stream in Stream::ALL {
             let path = path.join(stream.name());
             fs::create_dir_all(&path).map_err(SpoolError::write(&path))?;
@@ -132,7 +137,7 @@ impl RunFolder {
     /// Another process has it, or it was altered.
     pub fn open(path: &Path, plan: &Plan) -> Result<(Self, Log, Committed), SpoolError> {
         let lock = lock(path)?;
-        let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: lock };
+        let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: Some(lock) };
         let (commits, good) = commits::read(path)?;
         let mut done = HashSet::new();
         for commit in &commits {

@@ -16,6 +16,7 @@ mod message;
 mod options;
 mod output;
 mod replay;
+mod reproduce;
 mod run;
 mod salvage;
 mod set_aside;
@@ -57,6 +58,7 @@ enum Command {
     /// What a run has kept to be tried again: list, show, export, drop
     Deferred(set_aside::SetAsideArgs),
     Replay(replay::ReplayArgs),
+    Reproduce(reproduce::ReproduceArgs),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
         Command::DeadLetter(args) => set_aside::run(Stream::DeadLetter, args),
         Command::Deferred(args) => set_aside::run(Stream::Deferred, args),
         Command::Replay(args) => replay::run(args),
+        Command::Reproduce(args) => reproduce::run(args),
     };
     output::exit_code(result)
 }

@@ -149,7 +149,7 @@ fn lifetime(text: &str) -> Result<i64, String> {
 }
 
 /// A duration, as 10s, 500ms, 2m, 30 (seconds).
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit_ms = match &text[digits.len()..] {
         "ms" => 1,

@@ -263,6 +263,8 @@ fn fields(bytes: &[u8]) -> impl Iterator<Item = Option<(u16, &[u8])>> {
 /// What a record of a run's stream says about the run, beside the envelope.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Notes<'a> {
+    /// The message's name, where the record has one.
+    pub queue_id: Option<&'a [u8]>,
     /// Where the message stood in the queue: name, offset, length.
     pub origin: Option<(&'a [u8], u64, u64)>,
     /// How many dispositions the message had.
@@ -377,6 +379,7 @@ pub fn notes<'a>(bytes: &'a [u8], mut each: impl FnMut(RecipientNotes<'a>)) -> O
     for field in fields(bytes) {
         let (tag, value) = field?;
         match tag {
+            tag::QUEUE_ID => notes.queue_id = Some(value),
             tag::ORIGIN => {
                 let (numbers, name) = value.split_first_chunk::<16>()?;
                 notes.origin = Some((name, u64_at(numbers, 0), u64_at(numbers, 8)));
