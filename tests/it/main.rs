@@ -29,6 +29,7 @@ mod postoffice;
 mod readers;
 mod real_mail;
 mod references;
+mod reproduce;
 mod run;
 mod salvage;
 mod samples;

@@ -81,6 +81,8 @@ pub fn reproduce(
         });
         u8::from(said.is_err())
     });
+    // The end of the other process is heard of when nobody can write any more.
+    drop(tell);
     let child = child.map_err(EngineError::Process)?;
     match fence::watch(child, hear, board, fence.message_timeout, &mut || Ok(()))? {
         End::Said(words) => serde_json::from_slice(&words)
