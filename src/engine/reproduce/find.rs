@@ -4,6 +4,8 @@
 //! there, and events and records of a part stand in the same order; any other is found by its name
 //! in the part's streams. From the record comes the place in the queue, and from there the message
 //! itself, as framing gives it; where the queue is gone or has changed, the record stands for it.
+//! (Of a message of a post office that went into reports alone, nothing vouches that it is still
+//! the one.)
 //! Nothing here looks into a message that was struck: what it would do isn't known. Invariant:
 //! nothing is written.
 
@@ -22,7 +24,7 @@ use crate::queue::{
 };
 use crate::spool::folder::{self, Planned};
 use crate::spool::plan::Plan;
-use crate::spool::{SpoolError, Stream, commits};
+use crate::spool::{SpoolError, Stream, commits, drain};
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -226,7 +228,8 @@ pub(super) fn capsule(run: &Path, id: &str) -> Result<Capsule, ReproduceError> {
         return Err(ReproduceError::Several { run: run_path(), id: id_text(), places });
     }
     let planned = folder::read_plan(run)?;
-    let message = message(&planned, one, &held, &origin)?;
+    let is_drained = drain::is_begun(run);
+    let message = message(&planned, is_drained, one, &held, &origin)?;
     let Some(message) = message else {
         return Err(ReproduceError::Gone { run: run_path(), id: id_text() });
     };
@@ -246,6 +249,7 @@ fn queue_of(plan: &Plan, part: u32) -> usize {
 /// The message: from the queue, if it is as it was planned, else from a record that has it.
 fn message(
     planned: &Planned,
+    is_drained: bool,
     struck: &Struck,
     held: &[&Held],
     origin: &Origin,
@@ -268,29 +272,33 @@ fn message(
         condition: None,
         record: Vec::new(),
     };
-    let mut taken = None;
+    let mut kept = None;
+    if let Some(held) = held.iter().find(|held| held.stream != Stream::Ndr) {
+        records(held.stream, &held.path, |other, found, _| {
+            if other.offset == held.offset {
+                let message = of_record(&known, held, struck, found);
+                kept = Some((message, found.content.checksum()));
+            }
+        })?;
+    }
+    let mut queued = None;
     let mut look = Reader(|source: &Source<'_>, found: &Found<'_>| {
         let is_it = found.offset == origin.offset
             && envelope::file_name(source, found) == origin.name.as_slice();
-        if is_it && taken.is_none() {
-            taken = Some(of_queue(&known, source, found));
+        if is_it && queued.is_none() {
+            queued = Some((of_queue(&known, source, found), found.content.checksum()));
         }
     });
-    // A queue that is gone or has changed is none: a record has what is left.
-    let read = queue.read(span, &mut Buffers::default(), &mut look);
-    if let (Ok(()), Some(message)) = (read, taken) {
-        return Ok(Some(message));
-    }
-    let Some(held) = held.iter().find(|held| held.stream != Stream::Ndr) else {
-        return Ok(None);
-    };
-    let mut taken = None;
-    records(held.stream, &held.path, |other, found, _| {
-        if other.offset == held.offset {
-            taken = Some(of_record(&known, held, struck, found));
-        }
-    })?;
-    Ok(taken)
+    // A queue that is gone or has changed is none; a drain leaves slots without their files.
+    let is_there = !is_drained && queue.read(span, &mut Buffers::default(), &mut look).is_ok();
+    let queued = queued.filter(|_| is_there);
+    Ok(match (queued, kept) {
+        // A post office goes on living: what stands there may be another by now.
+        (Some((queued, is)), Some((_, was))) if is == was => Some(queued),
+        (_, Some((kept, _))) => Some(kept),
+        (Some((queued, _)), None) => Some(queued),
+        (None, None) => None,
+    })
 }
 
 /// The message as it stands in its queue.

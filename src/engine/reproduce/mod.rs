@@ -184,7 +184,10 @@ pub enum ReproduceError {
     Read { path: PathBuf, source: io::Error },
     #[error("{}: cannot write the capsule: {source} (name a new file)", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{}: is no capsule, or is torn off: {what} (save it again from its run)", path.display())]
+    #[error(
+        "{}: is no capsule, or is torn off: {what} (save it again from its run)",
+        path.display()
+    )]
     NotACapsule { path: PathBuf, what: String },
     #[error(
         "{}: version {version} of a capsule isn't known to this program, which knows {VERSION}",
