@@ -38,6 +38,16 @@ pub enum Framed<'a> {
     Damage(Damage),
 }
 
+impl Framed<'_> {
+    /// Its offset in the file, and its length.
+    pub const fn lies(&self) -> (u64, u64) {
+        match self {
+            Self::Message(found) => (found.offset, found.length),
+            Self::Damage(damage) => (damage.offset, damage.length),
+        }
+    }
+}
+
 /// A message as framing finds it: where it lies, and its pieces as slices of the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {

@@ -112,13 +112,16 @@ impl Queue {
         }
     }
 
-    /// A part without its first messages, as far as they can be left out unread; and how many those
-    /// are.
-    pub fn without_first(&self, span: &Span, messages: u64) -> (Span, u64) {
+    /// A part without its first messages and damages, as far as they can be left out unread; and
+    /// how many those are. `offset` is that of the first which isn't left out.
+    pub fn without_first(&self, span: &Span, messages: u64, offset: u64) -> (Span, u64) {
         match (span, &self.files) {
             (Span::Files(first, end), Files::Folder(_)) if self.format != Format::Ffapi => {
                 let left_out = messages.min(end - first);
                 (Span::Files(first + left_out, *end), left_out)
+            }
+            (Span::Bytes(file, start, end), _) if messages > 0 && offset > *start => {
+                (Span::Bytes(*file, offset.min(*end), *end), messages)
             }
             _ => (span.clone(), 0),
         }

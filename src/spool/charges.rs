@@ -24,6 +24,8 @@ pub struct Charge {
     pub part: u32,
     /// Which of the part's messages and damages it is, from 0.
     pub index: u64,
+    /// Its offset in its file; 0 where its file holds it alone.
+    pub offset: u64,
     /// The stage that it was in.
     pub stage: String,
     /// How the process ended: `SIGSEGV`, `SIGKILL`, `hang`, `exit code 101`.
@@ -123,7 +125,7 @@ mod tests {
 
     fn charge(part: u32, index: u64, verdict: Verdict) -> Charge {
         let (stage, end) = ("parse".to_owned(), "SIGSEGV".to_owned());
-        Charge { part, index, stage, end, verdict }
+        Charge { part, index, offset: 9, stage, end, verdict }
     }
 
     #[test]

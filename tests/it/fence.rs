@@ -139,7 +139,8 @@ fn who_was_charged_and_not_tried_is_tried_by_the_next_guard() {
     fs::create_dir(&copy).unwrap();
     fs::copy(queue.out("whole").join("plan.json"), copy.join("plan.json")).unwrap();
     fs::write(copy.join("commits"), "").unwrap();
-    let line = r#"{"part":1,"index":3,"stage":"parse","end":"SIGSEGV","verdict":"charged"}"#;
+    let line =
+        r#"{"part":1,"index":3,"offset":0,"stage":"parse","end":"SIGSEGV","verdict":"charged"}"#;
     let line = format!("{:08x} {line}\n", crc32c::crc32c(line.as_bytes()));
     fs::write(copy.join("charges"), &line).unwrap();
     queue.run("charged", &["--part-size", "64K"]);
