@@ -13,6 +13,7 @@ use serde::Serialize;
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Name of the plan.
@@ -93,15 +94,8 @@ impl RunFolder {
         if path.exists() && !path.is_dir() {
             return Err(SpoolError::Occupied { path: path.to_owned() });
         }
-        let made: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
         fs::create_dir_all(path).map_err(SpoolError::make(path))?;
-        for folder in made {
-            // Its name must outlive a power failure as what is committed in it does.
-            match folder.parent() {
-                Some(above) if above != Path::new("") => sync_folder(above)?,
-                _ => sync_folder(Path::new("."))?,
-            }
-        }
+        sync_above(path)?;
         let lock = lock(path)?;
         let foreign = fs::read_dir(path)
             .map_err(SpoolError::read(path))?
@@ -121,7 +115,9 @@ impl RunFolder {
                 write_whole(&plan::list_path(path, index), list)?;
             }
         }
-        // The plan comes last: with it the run begins.
+        // The plan comes last: with it the run begins. Its name must not outlive a power failure
+        // that the others' don't.
+        sync_folder(path)?;
         folder.write_json(PLAN, plan)?;
         Ok(folder)
     }
@@ -133,6 +129,9 @@ impl RunFolder {
     pub fn open(path: &Path, plan: &Plan) -> Result<(Self, Log, Vec<Commit>), SpoolError> {
         let lock = lock(path)?;
         let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: lock };
+        // Who made them may have been killed before their names were on the disk.
+        sync_above(path)?;
+        sync_folder(path)?;
         let (commits, good) = commits::read(path)?;
         let mut done = HashSet::new();
         for commit in &commits {
@@ -294,6 +293,28 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
     };
     write().map_err(SpoolError::write(path))?;
     sync_folder(path.parent().unwrap_or(path))
+}
+
+/// Waits until the folder's own name is on the disk, and those of the folders that it lies in: what
+/// is committed in it must not be lost with it. Who made them, and when, isn't known: a process
+/// before this one may have been killed in between.
+fn sync_above(path: &Path) -> Result<(), SpoolError> {
+    let failed = SpoolError::read(path);
+    let whole = std::path::absolute(path).map_err(failed)?;
+    let device = |folder: &Path| folder.metadata().map(|metadata| metadata.dev()).ok();
+    let own = device(&whole);
+    // What lies on another device was there before.
+    let above = whole.ancestors().skip(1).take_while(|above| device(above) == own);
+    for folder in above {
+        match File::open(folder) {
+            // A folder that may not be read isn't one that was made for this run.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            opened => opened
+                .and_then(|folder| folder.sync_all())
+                .map_err(SpoolError::write(folder))?,
+        }
+    }
+    Ok(())
 }
 
 fn sync_folder(path: &Path) -> Result<(), SpoolError> {
