@@ -309,9 +309,9 @@ fn sync_above(path: &Path) -> Result<(), SpoolError> {
         match File::open(folder) {
             // A folder that may not be read isn't one that was made for this run.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-            opened => opened
-                .and_then(|folder| folder.sync_all())
-                .map_err(SpoolError::write(folder))?,
+            opened => {
+                opened.and_then(|folder| folder.sync_all()).map_err(SpoolError::write(folder))?
+            }
         }
     }
     Ok(())

@@ -53,11 +53,10 @@ pub(super) enum Survives {
 
 impl Survives {
     /// The choices that are tried at each point, beside those by chance.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Nothing,
         Self::All,
         Self::Torn(0),
-        Self::Torn(33),
         Self::Torn(50),
         Self::Torn(100),
         Self::LastWrite,

@@ -26,16 +26,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Choices by chance at each point, beside [`Survives::ALL`].
-const CHANCES: u64 = 3;
+const CHANCES: u64 = 2;
 /// One of so many states is cut off a second time.
-const TWICE: u64 = 8;
+const TWICE: u64 = 10;
 
 /// A command, the folder that it works on, and what must be true once it has come to its end.
 struct Scene<'s> {
     /// All folders that are made lie in it.
     folder: &'s Path,
     begin: Image,
-    command: &'s (dyn Fn(&Path) -> Command + Sync),
+    /// With `--sync` as it is tried where it is cut off. Where it isn't, nothing needs to be synced:
+    /// that costs time, and changes no byte.
+    command: &'s (dyn Fn(&Path, &str) -> Command + Sync),
+    sync: &'s str,
     /// Gets the folder, and that of a process that nobody disturbed.
     check: &'s (dyn Fn(&Path, &Path) + Sync),
 }
@@ -100,7 +103,7 @@ impl Scene<'_> {
 
     fn traced(&self, base: PathBuf) -> Whole {
         let log = base.with_extension("trace");
-        let traced = trace::run(&(self.command)(&base), &base, &log);
+        let traced = trace::run(&(self.command)(&base, self.sync), &base, &log);
         assert!(traced.outside.is_empty(), "written elsewhere: {:?}", traced.outside);
         let code = traced.output.status.code();
         assert!(code.is_some(), "{}", text(&traced.output.stderr));
@@ -124,9 +127,7 @@ impl Scene<'_> {
             let chances = chances.filter(|_| with_chances);
             for survives in choices.iter().copied().chain(chances) {
                 let image = disk.image(survives);
-                let mut hasher = DefaultHasher::new();
-                image.hash(&mut hasher);
-                if seen.insert(hasher.finish()) {
+                if seen.insert(hash(&image)) {
                     let killed = (survives == Survives::All).then(|| disk.clone());
                     let what = format!("{survives:?} after {at} operations, {}", said(op));
                     states.push(State { image, killed, what });
@@ -184,7 +185,7 @@ impl Scene<'_> {
     fn again(&self, whole: &Whole, image: &Image, was: &[&Path], number: usize) {
         let base = self.folder(number);
         disk::write(image, &base, was);
-        let output = (self.command)(&base).output().unwrap();
+        let output = (self.command)(&base, "never").output().unwrap();
         assert_eq!(output.status.code(), whole.code, "{}", text(&output.stderr));
         (self.check)(&base, &whole.base);
         std::fs::remove_dir_all(base).unwrap();
@@ -227,6 +228,12 @@ fn eprintln_on_panic(what: &str, work: impl FnOnce()) {
     }
     let _say = Say(what);
     work();
+}
+
+fn hash(image: &Image) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    image.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// An operation in few words.

@@ -24,20 +24,47 @@ const STRING_BYTES_MAX: &str = "100000000";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Op {
     /// A file or folder is opened: made where it isn't there and `create` says so.
-    Open { handle: usize, path: String, create: bool, truncate: bool },
+    Open {
+        handle: usize,
+        path: String,
+        create: bool,
+        truncate: bool,
+    },
     /// Bytes are written at an offset, or at the end.
-    Write { handle: usize, at: Option<u64>, bytes: Vec<u8> },
+    Write {
+        handle: usize,
+        at: Option<u64>,
+        bytes: Vec<u8>,
+    },
     /// A file gets this length.
-    SetLength { handle: usize, length: u64 },
-    MakeFolder { path: String },
-    Rename { from: String, to: String },
-    Link { from: String, to: String },
+    SetLength {
+        handle: usize,
+        length: u64,
+    },
+    MakeFolder {
+        path: String,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    Link {
+        from: String,
+        to: String,
+    },
     /// A file or a folder goes.
-    Remove { path: String },
+    Remove {
+        path: String,
+    },
     /// What was done to a file, or to the names in a folder, before `since` operations had ended.
-    Sync { handle: usize, since: usize },
+    Sync {
+        handle: usize,
+        since: usize,
+    },
     /// What was done to anything.
-    SyncAll { since: usize },
+    SyncAll {
+        since: usize,
+    },
 }
 
 /// What a traced process has done, and its end.
@@ -278,9 +305,7 @@ impl<'b> Reader<'b> {
             "renameat" | "renameat2" | "linkat" => {
                 (self.path(call, at(0), 1), self.path(call, at(2), 3))
             }
-            "rename" | "link" => {
-                (self.path(call, usize::MAX, 0), self.path(call, usize::MAX, 1))
-            }
+            "rename" | "link" => (self.path(call, usize::MAX, 0), self.path(call, usize::MAX, 1)),
             other => panic!("{other} isn't understood by this test: teach it"),
         };
         let op = match (call.name, one, two) {
@@ -306,7 +331,8 @@ impl<'b> Reader<'b> {
     fn place(&mut self, call: &Call<'_>, at: usize, arg: usize) -> PathBuf {
         let path = PathBuf::from(String::from_utf8(bytes(call.args[arg])).unwrap());
         let folder = call.args.get(at).map(|folder| number(folder)).filter(|folder| *folder >= 0);
-        let folder = folder.and_then(|folder| Some(self.table(call.thread).get(&folder)?.0.clone()));
+        let folder =
+            folder.and_then(|folder| Some(self.table(call.thread).get(&folder)?.0.clone()));
         folder.map_or(self.base.to_owned(), |folder| self.base.join(folder.path)).join(path)
     }
 
