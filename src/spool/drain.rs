@@ -14,7 +14,7 @@ use crate::queue::postoffice::bag::RECORD_BYTES;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Name of the log in the folder of a run.
 pub const NAME: &str = "drain";
@@ -161,6 +161,7 @@ mod base64_text {
 /// The log, open at its end.
 #[derive(Debug)]
 pub struct DrainLog {
+    path: PathBuf,
     file: File,
     line: Vec<u8>,
     /// Bytes of it that are good.
@@ -219,7 +220,8 @@ impl DrainLog {
             File::open(run)?.sync_all()?;
             Ok(file)
         };
-        Ok(Self { file: open().map_err(SpoolError::write(&path))?, line: Vec::new(), length: good })
+        let file = open().map_err(SpoolError::write(&path))?;
+        Ok(Self { path, file, line: Vec::new(), length: good })
     }
 
     /// Appends steps; `sync` waits until they are on the disk.
@@ -238,6 +240,6 @@ impl DrainLog {
             }
             append_synced(&mut self.file, &self.line, &mut self.length, sync)
         };
-        write().map_err(SpoolError::write(Path::new(NAME)))
+        write().map_err(SpoolError::write(&self.path))
     }
 }

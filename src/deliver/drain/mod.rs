@@ -440,9 +440,11 @@ pub enum DrainError {
     NotDrainable { path: PathBuf },
     #[error("{}: not all of it is judged: nothing is drained before it is", run.display())]
     NotCommitted { run: PathBuf },
-    #[error("{}: cannot write: {source}", path.display())]
+    #[error("{}: cannot write: {source} (nothing is drained: run again when it is mended)",
+        path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{}: cannot be drained: {source} (it is as it was, or goes on later)", path.display())]
+    #[error("{}: cannot be drained: {source} (it is as it was, or goes on when you run again)",
+        path.display())]
     Office { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Run(#[from] SpoolError),

@@ -1,13 +1,15 @@
 //! Drains that are cut off.
 
+use super::faults::{Bench, goes_on};
 use super::{Scene, Survives, Tried, assert_same_run, disk, is_skipped};
 use crate::postoffice::crash::{alike, number};
 use crate::postoffice::small::{
     ANN, BOB, EVE, Letter, Office, assert_sound, letter, record_of, tree,
 };
 use crate::support::{NOW, inqueue};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 use std::rc::Rc;
 
 /// Two post offices: mail for several bags, for an outbound one, with an attachment, of an unknown
@@ -37,18 +39,38 @@ fn above(name: &str) -> Option<String> {
     Some(name.rsplit_once('/')?.0.to_owned())
 }
 
+fn command(base: &Path, sync: &str) -> Command {
+    let mut command = inqueue();
+    command.arg("run").arg(format!("postoffice:{}", base.join("queue").display()));
+    command.args(["--now", NOW, "--hostname", "mta.example", "--quiet", "--workers", "1"]);
+    command.args(["--drain", "--sync", sync]).arg("--out").arg(base.join("run"));
+    command
+}
+
+/// The streams and the post offices are those of a drain that nobody disturbed.
+fn check(base: &Path, whole: &Path, old: &BTreeSet<u32>) {
+    assert_same_run(&base.join("run"), &whole.join("run"));
+    let tree = |base: &Path| alike(&tree(&base.join("queue")), old);
+    let (ours, theirs) = (tree(base), tree(whole));
+    assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+    for (name, bytes) in &theirs {
+        assert!(ours[name] == *bytes, "{name} differs");
+    }
+    for office in ["A", "B"] {
+        assert_sound(&base.join("queue").join(office));
+    }
+}
+
+/// Names that are there before.
+fn names(begin: &disk::Image) -> BTreeSet<u32> {
+    begin.keys().filter_map(|name| number(name)).collect()
+}
+
 fn cut_off(sync: &str, choices: &[Survives], waits: bool) -> Tried {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
     let mut begin = offices();
-    let old: BTreeSet<u32> = begin.keys().filter_map(|name| number(name)).collect();
-    let command = |base: &Path, sync: &str| {
-        let mut command = inqueue();
-        command.arg("run").arg(format!("postoffice:{}", base.join("queue").display()));
-        command.args(["--now", NOW, "--hostname", "mta.example", "--quiet", "--workers", "1"]);
-        command.args(["--drain", "--sync", sync]).arg("--out").arg(base.join("run"));
-        command
-    };
+    let old = names(&begin);
     if waits {
         // A bag that can't be used until the drain is over: its records wait.
         let key = begin.insert("queue/A/KEY/00000002.KEY".to_owned(), Some(vec![0; 100]));
@@ -60,20 +82,26 @@ fn cut_off(sync: &str, choices: &[Survives], waits: bool) -> Tried {
         begin.insert("queue/A/KEY/00000002.KEY".to_owned(), key.unwrap());
         std::fs::remove_dir_all(&base).unwrap();
     }
-    let check = |base: &Path, whole: &Path| {
-        assert_same_run(&base.join("run"), &whole.join("run"));
-        let tree = |base: &Path| alike(&tree(&base.join("queue")), &old);
-        let (ours, theirs) = (tree(base), tree(whole));
-        assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
-        for (name, bytes) in &theirs {
-            assert!(ours[name] == *bytes, "{name} differs");
-        }
-        for office in ["A", "B"] {
-            assert_sound(&base.join("queue").join(office));
-        }
+    let check = |base: &Path, whole: &Path| check(base, whole, &old);
+    Scene { folder: &root, begin, command: &command, sync, check: &check }.cut_off(choices)
+}
+
+/// Drains on a disk that fails; how many faults of each kind.
+pub(super) fn faults() -> BTreeMap<String, usize> {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let begin = offices();
+    let old = names(&begin);
+    let check = |base: &Path, whole: &Path| check(base, whole, &old);
+    let bench = Bench {
+        folder: &root,
+        begin,
+        command: &command,
+        check: &check,
+        between: &goes_on,
+        log: "/run/drain",
     };
-    let scene = Scene { folder: &root, begin, command: &command, sync, check: &check };
-    scene.cut_off(choices)
+    bench.strike_all()
 }
 
 #[test]

@@ -10,6 +10,7 @@
 
 mod disk;
 mod drain;
+mod faults;
 mod new;
 mod run;
 mod trace;

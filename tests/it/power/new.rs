@@ -1,11 +1,12 @@
 //! Conversions and salvages that are cut off: nothing looks finished that isn't, the old queue is as
 //! it was, and the same into a new place gives the same.
 
+use super::faults::Bench;
 use super::{Survives, disk, is_skipped, trace};
 use crate::support::{NOW, inqueue, text};
 use disk::{Disk, Image, image_of};
 use inqueue_gen::{Format, Mix, Options};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -102,6 +103,21 @@ fn try_again(again: &Path, left: &Image, expect: &Expect<'_>, code: Option<i32>,
     assert_eq!(output.status.code(), code, "{what}: {}", text(&output.stderr));
 }
 
+fn convert(queue: &Path, to: &str, base: &Path) -> Command {
+    let mut command = inqueue();
+    command.args(["convert", "--quiet", "--to"]);
+    command.arg(format!("{to}:{}", base.join("new").display()));
+    command.arg(format!("segment:{}", queue.display()));
+    command
+}
+
+fn salvage(queue: &Path, format: Format, base: &Path) -> Command {
+    let mut command = inqueue();
+    command.arg("salvage").arg(format!("{}:{}", format.name(), queue.display()));
+    command.args(["--now", NOW, "--quiet", "--out"]).arg(base.join("new"));
+    command
+}
+
 #[test]
 fn a_conversion_survives_a_power_failure_at_every_point() {
     if is_skipped("a_conversion_survives_a_power_failure_at_every_point") {
@@ -111,13 +127,7 @@ fn a_conversion_survives_a_power_failure_at_every_point() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         let queue = made(&root, Format::Segment, "corrupt-message=0.2", 6);
-        let command = |base: &Path| {
-            let mut command = inqueue();
-            command.args(["convert", "--quiet", "--to"]);
-            command.arg(format!("{to}:{}", base.join("new").display()));
-            command.arg(format!("segment:{}", queue.display()));
-            command
-        };
+        let command = |base: &Path| convert(&queue, to, base);
         let refused = ["delete it, then convert again", "exists already and isn't empty"];
         let expect = Expect { finished: "new", command: &command, refused: &refused };
         let (points, left) = cut_off(&root, &queue, &expect);
@@ -135,12 +145,7 @@ fn a_salvage_survives_a_power_failure_at_every_point() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         let queue = made(&root, format, "corrupt-message=0.3,missing-body=0.3", 4);
-        let command = |base: &Path| {
-            let mut command = inqueue();
-            command.arg("salvage").arg(format!("{}:{}", format.name(), queue.display()));
-            command.args(["--now", NOW, "--quiet", "--out"]).arg(base.join("new"));
-            command
-        };
+        let command = |base: &Path| salvage(&queue, format, base);
         let refused = ["delete what a salvage left that did not end"];
         let expect = Expect { finished: "new/ledger.jsonl", command: &command, refused: &refused };
         let (points, left) = cut_off(&root, &queue, &expect);
@@ -149,4 +154,50 @@ fn a_salvage_survives_a_power_failure_at_every_point() {
         let proof = inqueue().arg("audit").arg(root.join("v0/new")).output().unwrap();
         assert_eq!(proof.status.code(), Some(0), "{}", text(&proof.stdout));
     }
+}
+
+/// Conversions and salvages on a disk that fails: how many faults of each kind, and of one kind how
+/// many there are at least.
+pub(super) fn faults() -> Vec<(BTreeMap<String, usize>, (&'static str, usize))> {
+    let mut all = Vec::new();
+    for (to, least) in [("segment", ("fsync EIO", 2)), ("maildir", ("syncfs EIO", 1))] {
+        let format = Format::Segment;
+        all.push((faults_of(format, "new", |queue, base| convert(queue, to, base)), least));
+    }
+    for (format, least) in [(Format::Segment, ("rename EIO", 1))] {
+        let kinds =
+            faults_of(format, "new/ledger.jsonl", |queue, base| salvage(queue, format, base));
+        all.push((kinds, least));
+    }
+    all
+}
+
+fn faults_of(
+    format: Format,
+    finished: &str,
+    command: impl Fn(&Path, &Path) -> Command + Sync,
+) -> BTreeMap<String, usize> {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let queue = made(&root, format, "corrupt-message=0.3", 4);
+    let command = |base: &Path, _: &str| command(&queue, base);
+    let check = |base: &Path, whole: &Path| assert!(image_of(base) == image_of(whole));
+    let between = |base: &Path, whole: &Path, is_done: bool| {
+        // A sync of the folder that fails at the very end may find it whole under its name.
+        if is_done || base.join(finished).exists() {
+            check(base, whole);
+        }
+        fs::remove_dir_all(base).unwrap();
+        fs::create_dir(base).unwrap();
+    };
+    let begin = Image::new();
+    let bench = Bench {
+        folder: &root,
+        begin,
+        command: &command,
+        check: &check,
+        between: &between,
+        log: "/none",
+    };
+    bench.strike_all()
 }
