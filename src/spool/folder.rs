@@ -310,7 +310,7 @@ fn sync_above(path: &Path) -> Result<(), SpoolError> {
             // A folder that may not be read isn't one that was made for this run.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
             opened => {
-                opened.and_then(|folder| folder.sync_all()).map_err(SpoolError::write(folder))?
+                opened.and_then(|folder| folder.sync_all()).map_err(SpoolError::write(folder))?;
             }
         }
     }

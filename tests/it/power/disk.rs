@@ -137,7 +137,9 @@ impl Disk {
         // What the one before has done is before all that this one does.
         for node in &mut self.nodes {
             if let Node::File(_, done) = node {
-                done.iter_mut().for_each(|done| done.sequence = 0);
+                for done in done {
+                    done.sequence = 0;
+                }
             }
         }
         self.changes.iter_mut().for_each(|change| change.sequence = 0);
@@ -239,7 +241,9 @@ impl Disk {
             if let Node::File(_, done) = other
                 && node.is_none_or(|node| node == index)
             {
-                done.iter_mut().for_each(|done| done.safe |= done.sequence <= since);
+                for done in done {
+                    done.safe |= done.sequence <= since;
+                }
             }
         }
         for change in &mut self.changes {
@@ -423,7 +427,9 @@ pub(super) fn write(image: &Image, to: &Path, was: &[&Path]) {
         for old in was.iter().map(|was| was.as_os_str().as_encoded_bytes()) {
             assert_eq!(old.len(), new.len());
             let found: Vec<usize> = memchr::memmem::find_iter(&bytes, old).collect();
-            found.iter().for_each(|at| bytes[*at..at + new.len()].copy_from_slice(new));
+            for at in found {
+                bytes[at..at + new.len()].copy_from_slice(new);
+            }
         }
         fs::write(path, bytes).unwrap();
     }

@@ -1,13 +1,13 @@
 //! Drains that are cut off.
 
-use super::faults::{Bench, goes_on};
+use super::faults::{Bench, Struck, goes_on};
 use super::{Scene, Survives, Tried, assert_same_run, disk, is_skipped};
 use crate::postoffice::crash::{alike, number};
 use crate::postoffice::small::{
     ANN, BOB, EVE, Letter, Office, assert_sound, letter, record_of, tree,
 };
 use crate::support::{NOW, inqueue};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
@@ -87,7 +87,7 @@ fn cut_off(sync: &str, choices: &[Survives], waits: bool) -> Tried {
 }
 
 /// Drains on a disk that fails; how many faults of each kind.
-pub(super) fn faults() -> BTreeMap<String, usize> {
+pub(super) fn faults() -> Struck {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
     let begin = offices();

@@ -3,11 +3,11 @@
 //!
 //! Calls that fail are made so by `strace -e inject`, which counts them in each thread for itself:
 //! a fault strikes the n-th call of every thread, so that each call is struck by some n. What
-//! strace can't do is a short write: it can change what a call gives, but then says that bytes
-//! were written that weren't, and that is a disk that lies. So all faults of writing, and disks that
-//! are full from some byte on, come from a library that is put before libc's: it writes less, and
-//! says so. It strikes files alone, not what is said to people, and of opens those that make a file.
-//! Not here: power failures; a file system that is too small (`crate::disk`).
+//! strace can't do is a short write: it can change what a call gives, but then it says that bytes
+//! were written that weren't, and that is a disk that lies. So all faults of writing, and disks
+//! that are full from some byte on, come from a library that is put before libc's: it writes less,
+//! and says so. It strikes files alone, not what is said to people, and of opens those that make a
+//! file. Not here: power failures; a file system that is too small (`crate::disk`).
 
 use super::{disk, drain, is_skipped, new, run};
 use crate::readers::skipped;
@@ -136,6 +136,9 @@ __attribute__((destructor)) static void tell(void) {
 }
 "#;
 
+/// How many faults there were of each kind.
+pub(super) type Struck = BTreeMap<String, usize>;
+
 /// One fault.
 #[derive(Clone, Debug)]
 enum Fault {
@@ -227,7 +230,7 @@ impl Bench<'_> {
     }
 
     /// All faults, one after the other; gives how many there were of each kind.
-    pub(super) fn strike_all(&self) -> BTreeMap<String, usize> {
+    pub(super) fn strike_all(&self) -> Struck {
         let (code, counts) = self.counts();
         let mut faults = Vec::new();
         for (call, errors) in FAULTS {
@@ -269,7 +272,7 @@ impl Bench<'_> {
         });
         let failed = failed.into_inner().unwrap();
         assert!(failed.is_empty(), "{} of {}: {failed:#?}", failed.len(), faults.len());
-        messages.into_inner().unwrap().iter().for_each(|said| eprintln!("{said}"));
+        assert!(!messages.into_inner().unwrap().is_empty());
         let mut kinds = BTreeMap::new();
         let struck = struck.into_inner().unwrap();
         for (_, fault) in faults.iter().enumerate().filter(|(at, _)| struck.contains(at)) {
@@ -356,16 +359,12 @@ fn shim(folder: &Path) -> Option<PathBuf> {
         .args([&library, &source])
         .arg("-ldl")
         .output();
-    match output {
-        Ok(output) => {
-            assert!(output.status.success(), "{}", text(&output.stderr));
-            Some(library)
-        }
-        Err(_) => {
-            skipped("short writes and failing opens in power::faults", "there is no cc");
-            None
-        }
-    }
+    let Ok(output) = output else {
+        skipped("short writes and failing opens in power::faults", "there is no cc");
+        return None;
+    };
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    Some(library)
 }
 
 /// Runs, drains: what a fault has left is gone on with.
@@ -376,7 +375,9 @@ fn a_run_says_each_fault_of_the_disk_and_goes_on() {
     if is_skipped("a_run_says_each_fault_of_the_disk_and_goes_on") {
         return;
     }
-    assert_struck(&run::faults(), &[("fsync EIO", 10), ("fdatasync EIO", 8), ("mkdir ENOSPC", 6)]);
+    let kinds = run::faults();
+    eprintln!("{} faults: {kinds:?}", kinds.values().sum::<usize>());
+    assert_struck(&kinds, &[("fsync EIO", 10), ("fdatasync EIO", 8), ("mkdir ENOSPC", 6)]);
 }
 
 #[test]
@@ -385,7 +386,9 @@ fn a_drain_says_each_fault_of_the_disk_and_goes_on() {
         return;
     }
     let least = [("syncfs EIO", 3), ("rename EIO", 3), ("unlink EIO", 4), ("renameat2 EIO", 2)];
-    assert_struck(&drain::faults(), &least);
+    let kinds = drain::faults();
+    eprintln!("{} faults: {kinds:?}", kinds.values().sum::<usize>());
+    assert_struck(&kinds, &least);
 }
 
 #[test]
@@ -394,12 +397,12 @@ fn conversions_and_salvages_say_each_fault_of_the_disk() {
         return;
     }
     for (kinds, least) in new::faults() {
+        eprintln!("{} faults: {kinds:?}", kinds.values().sum::<usize>());
         assert_struck(&kinds, &[least]);
     }
 }
 
-fn assert_struck(kinds: &BTreeMap<String, usize>, least: &[(&str, usize)]) {
-    eprintln!("{} faults: {kinds:?}", kinds.values().sum::<usize>());
+fn assert_struck(kinds: &Struck, least: &[(&str, usize)]) {
     for (kind, least) in least {
         assert!(kinds[*kind] >= *least, "{kind}: {kinds:?}");
     }

@@ -36,8 +36,8 @@ struct Scene<'s> {
     /// All folders that are made lie in it.
     folder: &'s Path,
     begin: Image,
-    /// With `--sync` as it is tried where it is cut off. Where it isn't, nothing needs to be synced:
-    /// that costs time, and changes no byte.
+    /// With `--sync` as it is tried where it is cut off. Where it isn't, nothing needs to be
+    /// synced: that costs time, and changes no byte.
     command: &'s (dyn Fn(&Path, &str) -> Command + Sync),
     sync: &'s str,
     /// Gets the folder, and that of a process that nobody disturbed.
@@ -115,7 +115,7 @@ impl Scene<'_> {
     /// All states that failures at any point may leave; those that are alike once.
     fn states(&self, ops: &[trace::Op], choices: &[Survives]) -> (usize, Vec<State>) {
         let mut disk = Disk::of(&self.begin);
-        let (mut seen, mut states, mut points) = (HashSet::new(), Vec::new(), 0);
+        let (mut known, mut states, mut points) = (HashSet::new(), Vec::new(), 0);
         let all = std::iter::once(None).chain(ops.iter().map(Some));
         for (at, op) in all.enumerate() {
             if op.is_some_and(|op| !disk.apply(op)) {
@@ -128,7 +128,7 @@ impl Scene<'_> {
             let chances = chances.filter(|_| with_chances);
             for survives in choices.iter().copied().chain(chances) {
                 let image = disk.image(survives);
-                if seen.insert(hash(&image)) {
+                if known.insert(hash(&image)) {
                     let killed = (survives == Survives::All).then(|| disk.clone());
                     let what = format!("{survives:?} after {at} operations, {}", said(op));
                     states.push(State { image, killed, what });
@@ -159,9 +159,12 @@ impl Scene<'_> {
                 }
                 for (is_twice, how) in tries {
                     let ended = std::thread::scope(|scope| {
-                        let one = scope.spawn(|| match is_twice {
-                            true => self.again_cut_off(&whole, state, at, choices),
-                            false => self.again(&whole, &state.image, &[&whole.base], 2 * at + 1),
+                        let one = scope.spawn(|| {
+                            if is_twice {
+                                self.again_cut_off(&whole, state, at, choices);
+                            } else {
+                                self.again(&whole, &state.image, &[&whole.base], 2 * at + 1);
+                            }
                         });
                         one.join().is_ok()
                     });
@@ -211,14 +214,15 @@ impl Scene<'_> {
         };
         let image = disk.image(survives);
         std::fs::remove_dir_all(&base).unwrap();
-        eprintln_on_panic(&format!("then {survives:?} after {cut} operations"), || {
+        say_on_panic(&format!("then {survives:?} after {cut} operations"), || {
             self.again(whole, &image, &[&whole.base, &base], 2 * at + 1);
         });
     }
 }
 
 /// Does something, and says more where it ends in a panic.
-fn eprintln_on_panic(what: &str, work: impl FnOnce()) {
+#[expect(clippy::print_stderr, reason = "beside the panic's own text")]
+fn say_on_panic(what: &str, work: impl FnOnce()) {
     struct Say<'w>(&'w str);
     impl Drop for Say<'_> {
         fn drop(&mut self) {

@@ -1,12 +1,12 @@
-//! Conversions and salvages that are cut off: nothing looks finished that isn't, the old queue is as
-//! it was, and the same into a new place gives the same.
+//! Conversions and salvages that are cut off: nothing looks finished that isn't, the old queue is
+//! as it was, and the same into a new place gives the same.
 
-use super::faults::Bench;
+use super::faults::{Bench, Struck};
 use super::{Survives, disk, is_skipped, trace};
 use crate::support::{NOW, inqueue, text};
 use disk::{Disk, Image, image_of};
 use inqueue_gen::{Format, Mix, Options};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,7 +48,7 @@ fn cut_off(root: &Path, queue: &Path, expect: &Expect<'_>) -> (usize, usize) {
     let whole = image_of(&base);
     assert!(whole.contains_key(expect.finished));
     let mut disk = Disk::of(&Image::new());
-    let (mut points, mut seen, mut kinds, mut left) = (0, HashSet::new(), HashSet::new(), 0);
+    let (mut points, mut known, mut kinds, mut left) = (0, HashSet::new(), HashSet::new(), 0);
     let all = std::iter::once(None).chain(traced.ops.iter().map(Some));
     for (at, op) in all.enumerate() {
         if op.is_some_and(|op| !disk.apply(op)) {
@@ -59,7 +59,7 @@ fn cut_off(root: &Path, queue: &Path, expect: &Expect<'_>) -> (usize, usize) {
         let chances = (0..CHANCES).map(|n| Survives::Chance(seed + n));
         for survives in Survives::ALL.into_iter().chain(chances) {
             let image = disk.image(survives);
-            if !seen.insert(super::hash(&image)) {
+            if !known.insert(super::hash(&image)) {
                 continue;
             }
             let what = format!("{survives:?} after {at} operations: {op:?}");
@@ -158,17 +158,16 @@ fn a_salvage_survives_a_power_failure_at_every_point() {
 
 /// Conversions and salvages on a disk that fails: how many faults of each kind, and of one kind how
 /// many there are at least.
-pub(super) fn faults() -> Vec<(BTreeMap<String, usize>, (&'static str, usize))> {
+pub(super) fn faults() -> Vec<(Struck, (&'static str, usize))> {
     let mut all = Vec::new();
     for (to, least) in [("segment", ("fsync EIO", 2)), ("maildir", ("syncfs EIO", 1))] {
         let format = Format::Segment;
         all.push((faults_of(format, "new", |queue, base| convert(queue, to, base)), least));
     }
-    for (format, least) in [(Format::Segment, ("rename EIO", 1))] {
-        let kinds =
-            faults_of(format, "new/ledger.jsonl", |queue, base| salvage(queue, format, base));
-        all.push((kinds, least));
-    }
+    let kinds = faults_of(Format::Segment, "new/ledger.jsonl", |queue, base| {
+        salvage(queue, Format::Segment, base)
+    });
+    all.push((kinds, ("rename EIO", 1)));
     all
 }
 
@@ -176,7 +175,7 @@ fn faults_of(
     format: Format,
     finished: &str,
     command: impl Fn(&Path, &Path) -> Command + Sync,
-) -> BTreeMap<String, usize> {
+) -> Struck {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
     let queue = made(&root, format, "corrupt-message=0.3", 4);

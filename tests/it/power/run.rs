@@ -1,10 +1,9 @@
 //! Runs that are cut off.
 
-use super::faults::{Bench, goes_on};
+use super::faults::{Bench, Struck, goes_on};
 use super::{Scene, Survives, Tried, assert_same_run, disk, is_skipped};
 use crate::support::{NOW, STREAMS, inqueue};
 use inqueue_gen::{Format, Mix, Options};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -64,7 +63,7 @@ fn cut_off(sync: &str, choices: &[Survives]) -> Tried {
 }
 
 /// Runs on a disk that fails; how many faults of each kind.
-pub(super) fn faults() -> BTreeMap<String, usize> {
+pub(super) fn faults() -> Struck {
     let small = Small::new();
     let command = |base: &Path, sync: &str| small.command(base, sync);
     let begin = disk::Image::new();

@@ -92,7 +92,9 @@ pub(super) fn run(command: &Command, base: &Path, log: &Path) -> Traced {
     let text = String::from_utf8(text).unwrap();
     let calls = calls(&text);
     let mut reader = Reader::new(base, &calls);
-    calls.iter().for_each(|call| reader.event(call));
+    for call in &calls {
+        reader.event(call);
+    }
     Traced { ops: reader.ops, output, outside: reader.outside }
 }
 
