@@ -14,6 +14,7 @@ use serde::Serialize;
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -120,7 +121,9 @@ impl RunFolder {
                 write_whole(&plan::list_path(path, index), list)?;
             }
         }
-        // The plan comes last: with it the run begins.
+        // The plan comes last: with it the run begins. Its name must not outlive a power failure
+        // that the others' don't.
+        sync_folder(path)?;
         folder.write_json(PLAN, plan)?;
         Ok(folder)
     }
@@ -133,6 +136,9 @@ impl RunFolder {
     pub fn open(path: &Path, plan: &Plan) -> Result<(Self, Log, Committed), SpoolError> {
         let lock = lock(path)?;
         let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: lock };
+        // Who made them may have been killed before their names were on the disk.
+        sync_above(path)?;
+        sync_folder(path)?;
         let (commits, good) = commits::read(path)?;
         let mut done = HashSet::new();
         for commit in &commits {
@@ -265,15 +271,8 @@ impl RunFolder {
 /// # Errors
 /// The system says so.
 pub fn make(path: &Path) -> Result<(), SpoolError> {
-    let made: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
     fs::create_dir_all(path).map_err(SpoolError::make(path))?;
-    for folder in made {
-        match folder.parent() {
-            Some(above) if above != Path::new("") => sync_folder(above)?,
-            _ => sync_folder(Path::new("."))?,
-        }
-    }
-    Ok(())
+    sync_above(path)
 }
 
 /// The file of a part for a stream, in a run whose part files have names of so many digits.
@@ -322,6 +321,28 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
     };
     write().map_err(SpoolError::write(path))?;
     sync_folder(path.parent().unwrap_or(path))
+}
+
+/// Waits until the folder's own name is on the disk, and those of the folders that it lies in: what
+/// is committed in it must not be lost with it. Who made them, and when, isn't known: a process
+/// before this one may have been killed in between.
+fn sync_above(path: &Path) -> Result<(), SpoolError> {
+    let failed = SpoolError::read(path);
+    let whole = std::path::absolute(path).map_err(failed)?;
+    let device = |folder: &Path| folder.metadata().map(|metadata| metadata.dev()).ok();
+    let own = device(&whole);
+    // What lies on another device was there before.
+    let above = whole.ancestors().skip(1).take_while(|above| device(above) == own);
+    for folder in above {
+        match File::open(folder) {
+            // A folder that may not be read isn't one that was made for this run.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            opened => {
+                opened.and_then(|folder| folder.sync_all()).map_err(SpoolError::write(folder))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn sync_folder(path: &Path) -> Result<(), SpoolError> {

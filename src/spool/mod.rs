@@ -262,7 +262,8 @@ pub enum SpoolError {
     #[error("{}: cannot write: {source} (what is committed is safe: run again when it is mended)",
         path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{}: cannot make the folder of the run: {source}", path.display())]
+    #[error("{}: cannot make the folder of the run: {source} (mend it, or name another; run again)",
+        path.display())]
     Make { path: PathBuf, source: io::Error },
     #[error("{}: cannot read: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },

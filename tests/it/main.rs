@@ -26,6 +26,7 @@ mod inspect;
 mod ndr_readers;
 mod office_reader;
 mod postoffice;
+mod power;
 mod readers;
 mod real_mail;
 mod references;

@@ -28,11 +28,21 @@ pub(super) struct NotIn {
     pub(super) nameless: usize,
 }
 
+/// How it is done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How {
+    /// Again, after a crash.
+    pub(super) is_redo: bool,
+    /// So that it outlives a power failure.
+    pub(super) sync: bool,
+}
+
 /// Puts files, references and records in.
-pub(super) fn put_in(office: &Office, work: &Work, is_redo: bool) -> io::Result<NotIn> {
+pub(super) fn put_in(office: &Office, work: &Work, how: How) -> io::Result<NotIn> {
+    let is_redo = how.is_redo;
     let mut not_ours = HashSet::new();
     for file in &work.files {
-        if !write_file(office, file)? {
+        if !write_file(office, file, is_redo)? {
             not_ours.insert(file.name.as_bytes());
         }
     }
@@ -53,7 +63,7 @@ pub(super) fn put_in(office: &Office, work: &Work, is_redo: bool) -> io::Result<
         }
     }
     for (bag, puts) in by_bag {
-        let left = match into_bag(office, bag, &puts, is_redo) {
+        let left = match into_bag(office, bag, &puts, how) {
             Err(error) if is_of_one_bag(&error) => puts,
             left => left?,
         };
@@ -72,7 +82,7 @@ pub(super) fn into_bag<'p>(
     office: &Office,
     bag: &str,
     puts: &[&'p Put],
-    is_redo: bool,
+    how: How,
 ) -> io::Result<Vec<&'p Put>> {
     let key_path = office.path(Folder::Key, &format!("{bag}.KEY"));
     let mbg_path = office.path(Folder::Mbg, &format!("{bag}.MBG"));
@@ -96,12 +106,17 @@ pub(super) fn into_bag<'p>(
         return Ok(puts.to_vec());
     }
     let before = key.clone();
-    let fill = Fill::of(&mbg, &mut key, puts, is_redo);
+    let fill = Fill::of(&mbg, &mut key, puts, how.is_redo);
     let end = mbg.len() as u64;
     for (slot, record) in &fill.reused {
         mbg_file.write_all_at(record, u64::from(*slot) * RECORD_BYTES as u64)?;
     }
     mbg_file.write_all_at(&fill.appended, end)?;
+    if how.sync && !fill.reused.is_empty() {
+        // A vacant slot that has its bit before its record would bring deleted mail back. Behind
+        // the last record the bits say nothing.
+        mbg_file.sync_data()?;
+    }
     write_key(&key_file, &before, &key)?;
     Ok(fill.waiting)
 }
@@ -241,7 +256,7 @@ pub(super) fn take_slots(office: &Office, bag: &str, out: &TakeOut) -> io::Resul
 /// Takes out what slots have left: their P1, and their reference to a MAI.
 pub(super) fn take_files(office: &Office, out: &TakeOut, is_redo: bool) -> io::Result<()> {
     for file in &out.files {
-        write_file(office, file)?;
+        write_file(office, file, is_redo)?;
     }
     let remove = |folder: Folder, name: &str| {
         let path = office.path(folder, &format!("{name}.{}", folder.name()));
@@ -291,12 +306,18 @@ fn set_counter(office: &Office, counter: &Counter, is_redo: bool) -> io::Result<
 }
 
 /// Makes a file, wholly or not at all. False where another program has a MAI of that name.
-fn write_file(office: &Office, file: &NewFile) -> io::Result<bool> {
+///
+/// Files aren't synced one by one: where the power failed, one of ours may have its name, and not
+/// all of its bytes. Then it is made again.
+fn write_file(office: &Office, file: &NewFile, is_redo: bool) -> io::Result<bool> {
     let folder = if file.folder == Folder::Mai.name() { Folder::Mai } else { Folder::P1 };
     let Some(name) = hex_name(file.name.as_bytes()) else { return Ok(false) };
     let path = office.path(folder, &file_name(folder, name));
     if folder == Folder::Mai && path.exists() {
-        return Ok(fs::read(&path)? == file.bytes);
+        let found = fs::read(&path)?;
+        if !(is_redo && is_torn(&found, &file.bytes)) {
+            return Ok(found == file.bytes);
+        }
     }
     if let Some(above) = path.parent() {
         fs::create_dir_all(above)?;
@@ -307,4 +328,11 @@ fn write_file(office: &Office, file: &NewFile) -> io::Result<bool> {
     drop(to);
     fs::rename(&beside, &path)?;
     Ok(true)
+}
+
+/// True where a file has the beginning of these bytes, and behind that nothing, or zeros.
+fn is_torn(found: &[u8], bytes: &[u8]) -> bool {
+    let good = found.iter().zip(bytes).take_while(|(found, byte)| found == byte).count();
+    let (_, rest) = found.split_at_checked(good).unwrap_or_default();
+    found.len() <= bytes.len() && good < bytes.len() && rest.iter().all(|byte| *byte == 0)
 }
