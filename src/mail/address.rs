@@ -285,16 +285,25 @@ pub fn addr_spec(piece: &[u8]) -> &[u8] {
             None => inner.trim_ascii(),
         };
     }
-    let mut bare = piece.trim_ascii();
-    while bare.last() == Some(&b')') {
-        let Some(open) = memchr::memrchr(b'(', bare) else { break };
-        bare = bare.get(..open).unwrap_or_default().trim_ascii();
+    without_comments_round(piece)
+}
+
+/// What stands between the comments before and behind a text; all of it where a comment has no end.
+fn without_comments_round(piece: &[u8]) -> &[u8] {
+    let mut scan = ListScan::default();
+    let (mut start, mut end) = (None, 0);
+    for (index, &byte) in piece.iter().enumerate() {
+        let was_in_comment = scan.comments > 0;
+        scan.step(byte);
+        if !was_in_comment && scan.comments == 0 && !byte.is_ascii_whitespace() {
+            start.get_or_insert(index);
+            end = index + 1;
+        }
     }
-    while bare.first() == Some(&b'(') {
-        let Some(close) = memchr(b')', bare) else { break };
-        bare = bare.get(close + 1..).unwrap_or_default().trim_ascii();
+    if scan.comments > 0 {
+        return piece.trim_ascii();
     }
-    bare
+    piece.get(start.unwrap_or(end)..end).unwrap_or_default()
 }
 
 /// First `wanted` outside of quotes and comments.
@@ -381,6 +390,8 @@ mod tests {
         check("\"unclosed <a@b>", &["\"unclosed <a@b>"]);
         check("broken, a@b", &["broken", "a@b"]);
         check("<@x,@y:a@b>", &["@x,@y:a@b"]);
+        check("(x (y)) a@b (c (d) \\) e), f@g(h)", &["a@b", "f@g"]);
+        check("(all), a@b (no end", &["a@b (no end"]);
         check("", &[]);
     }
 }

@@ -7,6 +7,7 @@
 //! changed between plan and now is told by its [`Identity`].
 #![allow(unsafe_code, reason = "mapping a file is unsafe; everything that maps goes through here")]
 
+use super::open;
 use crate::limits;
 use memmap2::{Advice, Mmap};
 use serde::{Deserialize, Serialize};
@@ -59,9 +60,10 @@ impl FileBytes {
     /// smaller ones are read into `buffer`, whose memory is used again.
     ///
     /// # Errors
-    /// Whatever the system says; also when the file grew or shrank while it was read.
+    /// Whatever the system says; also when the file grew or shrank while it was read, and a
+    /// refusal of [`open`].
     pub fn open(path: &Path, buffer: Vec<u8>) -> io::Result<(Self, Identity)> {
-        let mut file = File::open(path)?;
+        let mut file = open::to_read(path)?;
         let identity = Identity::of(&file.metadata()?);
         let bytes = if identity.size >= limits::MAP_BYTES_MIN {
             Self::map(&file)?

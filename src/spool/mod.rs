@@ -3,15 +3,16 @@
 //!
 //! `plan` says what the run means to do; `part` writes one part's files, one a stream; `record`
 //! says what stands in them; `commits` is the log of what is done for good, `drain` that of what
-//! was then taken out of a queue and delivered. Not here: who does a part when, and what becomes of
-//! a message. Invariant: a part is done when its line is whole in the commit log, and not before;
-//! the files of all other parts are waste.
+//! was then taken out of a queue and delivered; `private` makes files. Not here: who does a part
+//! when, and what becomes of a message. Invariant: a part is done when its line is whole in the
+//! commit log, and not before; the files of all other parts are waste.
 
 pub mod commits;
 pub mod drain;
 pub mod folder;
 pub mod part;
 pub mod plan;
+pub mod private;
 pub mod record;
 
 use crate::decide::Outcome;

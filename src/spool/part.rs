@@ -9,7 +9,7 @@
 
 use super::commits::Sealed;
 use super::folder::RunFolder;
-use super::{PerStream, SpoolError, Stream};
+use super::{PerStream, SpoolError, Stream, private};
 use crate::limits;
 use crate::mail::content::Content;
 use crate::queue::segment::write::{self as segment, Fields, Payload, Place};
@@ -199,7 +199,7 @@ impl Buffer {
         let failed = |source| SpoolError::Write { path: folder.part_path(stream, part), source };
         let mut file = match self.file.take() {
             Some(file) => file,
-            None => File::create(folder.part_path(stream, part)).map_err(failed)?,
+            None => private::create(&folder.part_path(stream, part)).map_err(failed)?,
         };
         let mut start = 0;
         for &at in &self.inserts {

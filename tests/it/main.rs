@@ -21,6 +21,7 @@ mod events;
 mod faults;
 mod ffapi;
 mod hazards;
+mod hostile;
 mod inspect;
 mod ndr_readers;
 mod office_reader;

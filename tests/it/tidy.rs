@@ -25,7 +25,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("engine", &BEFORE_ENGINE),
     ("deliver", &BEFORE_DELIVER),
     ("check", &["limits", "mail", "queue", "spool"]),
-    ("salvage", &["limits", "mail", "queue", "audit", "deliver", "check"]),
+    ("salvage", &["limits", "mail", "queue", "spool", "audit", "deliver", "check"]),
 ];
 const BEFORE_SPOOL: [&str; 7] = ["limits", "mail", "queue", "directory", "decide", "ndr", "event"];
 const BEFORE_AUDIT: [&str; 8] =
