@@ -10,13 +10,12 @@ use super::postoffice::list::BagList;
 use super::postoffice::message::BagReader;
 use super::segment::reference::References;
 use super::{
-    Files, Format, Found, Framed, Queue, QueueError, Span, ffapi, file_path, mbox, postoffice,
-    segment,
+    Files, Format, Found, Framed, Queue, QueueError, Span, ffapi, file_path, mbox, open,
+    postoffice, segment,
 };
 use crate::limits;
 use crate::mail::content::Content;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -340,7 +339,7 @@ impl<'l> Load<'l> {
                 unchanged(path, &entry, identity)?;
                 PieceBytes::Own(bytes)
             } else {
-                let mut file = File::open(path).map_err(failed)?;
+                let mut file = open::to_read(path).map_err(failed)?;
                 let metadata = file.metadata().map_err(failed)?;
                 unchanged(path, &entry, Identity::of(&metadata))?;
                 let start = arena.len();

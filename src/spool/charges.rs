@@ -6,11 +6,10 @@
 //! panic is: the message isn't tried again in this run. Not here: who dies of what (`engine`).
 //! Invariant: the last line about a message counts.
 
-use super::SpoolError;
-use super::commits;
+use super::{SpoolError, commits, private};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -86,7 +85,7 @@ impl Charges {
             let file = match &mut self.file {
                 Some(file) => file,
                 none => {
-                    let file = OpenOptions::new().append(true).create(true).open(&self.path)?;
+                    let file = private::append(&self.path)?;
                     file.set_len(self.good)?;
                     none.insert(file)
                 }

@@ -5,10 +5,10 @@
 //! someone altered the file. Not here: syncing the files that a line tells about, which must be
 //! over before it is appended.
 
-use super::{Counts, PerStream, SpoolError};
+use super::{Counts, PerStream, SpoolError, private};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
@@ -110,7 +110,7 @@ impl Log {
         let path = run.join(NAME);
         let failed = SpoolError::write(&path);
         let open = || {
-            let file = OpenOptions::new().append(true).create(true).open(&path)?;
+            let file = private::append(&path)?;
             file.set_len(good)?;
             file.sync_all()?;
             Ok(file)

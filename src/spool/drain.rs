@@ -8,11 +8,11 @@
 //! Invariant: a line is on the disk before the first byte that it tells of is written, and the
 //! bytes are on the disk before the next line.
 
-use super::SpoolError;
 use super::commits::{append_line, append_synced, read_lines};
+use super::{SpoolError, private};
 use crate::queue::postoffice::bag::RECORD_BYTES;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -214,7 +214,7 @@ impl DrainLog {
     pub fn open(run: &Path, good: u64) -> Result<Self, SpoolError> {
         let path = run.join(NAME);
         let open = || {
-            let file = OpenOptions::new().append(true).create(true).open(&path)?;
+            let file = private::append(&path)?;
             file.set_len(good)?;
             file.sync_all()?;
             File::open(run)?.sync_all()?;

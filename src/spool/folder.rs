@@ -7,12 +7,12 @@
 
 use super::commits::{self, Commit, Log};
 use super::plan::{self, Plan};
-use super::{SpoolError, Stream};
+use super::{SpoolError, Stream, private};
 use crate::limits;
 use crate::queue::Queue;
 use serde::Serialize;
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -112,8 +112,7 @@ impl RunFolder {
         }
         let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: lock };
         for stream in Stream::ALL {
-            let path = path.join(stream.name());
-            fs::create_dir_all(&path).map_err(SpoolError::write(&path))?;
+            stream_folder(path, stream)?;
         }
         Log::open(path, 0)?;
         for (index, list) in lists.iter().enumerate() {
@@ -159,8 +158,7 @@ impl RunFolder {
     }
 
     fn clean(&self, stream: Stream, keep: &HashSet<PathBuf>) -> Result<(), SpoolError> {
-        let folder = self.path.join(stream.name());
-        fs::create_dir_all(&folder).map_err(SpoolError::write(&folder))?;
+        let folder = stream_folder(&self.path, stream)?;
         for entry in fs::read_dir(&folder).map_err(SpoolError::read(&folder))? {
             let path = entry.map_err(SpoolError::read(&folder))?.path();
             if !keep.contains(&path) {
@@ -257,7 +255,7 @@ impl RunFolder {
     pub fn log_engine(&self, line: &[u8]) -> Result<(), SpoolError> {
         let path = self.path.join(ENGINE_LOG);
         let append = || {
-            let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
+            let mut file = private::append(&path)?;
             file.write_all(line)?;
             file.sync_data()
         };
@@ -271,7 +269,7 @@ impl RunFolder {
 /// # Errors
 /// The system says so.
 pub fn make(path: &Path) -> Result<(), SpoolError> {
-    fs::create_dir_all(path).map_err(SpoolError::make(path))?;
+    private::create_folders(path).map_err(SpoolError::make(path))?;
     sync_above(path)
 }
 
@@ -289,11 +287,21 @@ fn is_ours(name: &str) -> bool {
         || name.as_bytes().ends_with(b".tmp")
 }
 
+/// Makes the folder of a stream. A link in its place is refused: what lies where it leads to isn't
+/// ours to clean.
+fn stream_folder(run: &Path, stream: Stream) -> Result<PathBuf, SpoolError> {
+    let folder = run.join(stream.name());
+    if folder.is_symlink() {
+        return Err(SpoolError::altered(&folder, "it is a link, not a folder of the run"));
+    }
+    private::create_folders(&folder).map_err(SpoolError::write(&folder))?;
+    Ok(folder)
+}
+
 /// Takes the lock of a run, for as long as the file is held.
 pub(super) fn lock(path: &Path) -> Result<File, SpoolError> {
     let name = path.join(LOCK);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&name);
-    let file = file.map_err(SpoolError::write(&name))?;
+    let file = private::append(&name).map_err(SpoolError::write(&name))?;
     let mut waits = 0;
     loop {
         match file.try_lock() {
@@ -314,7 +322,7 @@ pub(super) fn lock(path: &Path) -> Result<File, SpoolError> {
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
     let beside = path.with_extension("tmp");
     let write = || {
-        let mut file = File::create(&beside)?;
+        let mut file = private::create(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&beside, path)

@@ -23,6 +23,7 @@ mod show;
 
 use clap::{Parser, Subcommand};
 use inqueue::spool::Stream;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -63,9 +64,16 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // There is nobody to tell where that fails.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            // There is nobody to tell where that fails. An error quotes what was given, which may
+            // be the name of a file that somebody else has chosen.
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            for line in error.render().to_string().lines() {
+                let _ = writeln!(std::io::stderr(), "{}", output::shown(line));
+            }
+            return ExitCode::from(2);
         }
     };
     let result = match &cli.command {
