@@ -103,10 +103,12 @@ enum End {
 }
 
 /// What the engine says at its end.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 struct Report {
     errors: Vec<String>,
     workers_lost: usize,
+    /// The run as a whole has failed, with the one error.
+    has_failed: bool,
     /// Signature of the faults that tripped the breaker.
     breaker: Option<String>,
 }
@@ -133,7 +135,7 @@ impl Guard<'_> {
             };
             self.deaths += 1;
             if self.settings.stop.0.load(Ordering::Relaxed) {
-                return self.end(Report { errors: Vec::new(), workers_lost: 0, breaker: None });
+                return self.end(Report::default());
             }
             let is_idle = in_hand.is_empty() && self.run.done.len() == done_before;
             idle_deaths = if is_idle { idle_deaths + 1 } else { 0 };
@@ -231,9 +233,9 @@ impl Guard<'_> {
     fn engine(&mut self, mut tell: PipeWriter) -> u8 {
         let (settings, board) = (self.settings, self.board);
         let result = work(self.run, self.directory, settings, board, &self.known, &mut |_| {});
-        let (errors, workers_lost) = match result {
-            Ok(summary) => (summary.errors, summary.workers_lost),
-            Err(error) => (vec![error], 0),
+        let (errors, workers_lost, has_failed) = match result {
+            Ok(summary) => (summary.errors, summary.workers_lost, false),
+            Err(error) => (vec![error], 0, true),
         };
         let text = |error: &EngineError| {
             let mut text = error.to_string();
@@ -242,7 +244,7 @@ impl Guard<'_> {
         };
         let breaker = errors.iter().find_map(EngineError::breaker).map(ToOwned::to_owned);
         let errors = errors.iter().map(text).collect();
-        let report = serde_json::to_vec(&Report { errors, workers_lost, breaker });
+        let report = serde_json::to_vec(&Report { errors, workers_lost, has_failed, breaker });
         let said = report.map_err(io::Error::other).and_then(|report| tell.write_all(&report));
         u8::from(said.is_err())
     }
@@ -312,9 +314,13 @@ impl Guard<'_> {
         if let Some(signature) = &report.breaker {
             void(&mut self.charges, signature)?;
         }
+        let mut told = report.errors.into_iter().map(EngineError::Told).peekable();
+        if let Some(error) = told.next_if(|_| report.has_failed) {
+            return Err(error);
+        }
         let now = self.run.progress();
         let mut errors = std::mem::take(&mut self.errors);
-        errors.extend(report.errors.into_iter().map(EngineError::Told));
+        errors.extend(told);
         let parts = self.run.plan.parts.len();
         Ok(Summary {
             finished: now.parts == parts,

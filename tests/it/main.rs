@@ -40,3 +40,4 @@ mod segment_reader;
 mod set_aside;
 mod support;
 mod tidy;
+mod torture;

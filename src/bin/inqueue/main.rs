@@ -20,6 +20,7 @@ mod run;
 mod salvage;
 mod set_aside;
 mod show;
+mod torture;
 
 use clap::{Parser, Subcommand};
 use inqueue::spool::Stream;
@@ -58,6 +59,7 @@ enum Command {
     /// What a run has kept to be tried again: list, show, export, drop
     Deferred(set_aside::SetAsideArgs),
     Replay(replay::ReplayArgs),
+    Torture(torture::TortureArgs),
 }
 
 fn main() -> ExitCode {
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         Command::DeadLetter(args) => set_aside::run(Stream::DeadLetter, args),
         Command::Deferred(args) => set_aside::run(Stream::Deferred, args),
         Command::Replay(args) => replay::run(args),
+        Command::Torture(args) => torture::run(args),
     };
     output::exit_code(result)
 }

@@ -12,6 +12,7 @@ mod disk;
 mod drain;
 mod faults;
 mod new;
+mod real;
 mod run;
 mod trace;
 
