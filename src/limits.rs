@@ -27,6 +27,9 @@ pub const EXPANSION_LEVELS_MAX: u32 = 8;
 /// Recipients of one message that are judged. A record with more is damage: real systems stop at
 /// 100,000 and less.
 pub const RECIPIENTS_MAX: usize = 1_000_000;
+/// Hops, and originals, that an envelope may have: far more than any message makes, and a bound on
+/// what an envelope of nothing else takes in memory.
+pub const ENVELOPE_HOPS_MAX: usize = 65_536;
 /// Dispositions of one message, expansions included: bounds what a list of lists can unfold to.
 pub const DISPOSITIONS_MAX: usize = 4_000_000;
 /// Bytes of a header section that are read for fields. What lies behind is carried, but not looked

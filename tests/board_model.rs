@@ -37,7 +37,7 @@ fn what_is_in_hand_is_never_half_told() {
                 let words = Arc::clone(&words);
                 loom::thread::spawn(move || {
                     let board = Board::new(&words, 2);
-                    board.announce(worker, Some(hand(worker as u64, 1)), 70);
+                    board.announce(worker, Some(hand(worker as u64, 1)), (7, 70));
                     board.stage(worker, hand(worker as u64, 2));
                 })
             })
@@ -46,9 +46,9 @@ fn what_is_in_hand_is_never_half_told() {
         for worker in 0..2 {
             match board.in_hand(worker) {
                 None => {}
-                Some((seen, length)) => {
+                Some((seen, lies)) => {
                     assert!([hand(worker as u64, 1), hand(worker as u64, 2)].contains(&seen));
-                    assert_eq!(length, 70);
+                    assert_eq!(lies, (7, 70));
                 }
             }
         }

@@ -5,15 +5,15 @@
 use super::Clock;
 use crate::limits;
 use crate::mail::date::Time;
+use crate::queue::open;
 use crate::spool::drain;
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 /// True where a lock file is held: its process lock is; its drain was cut off and isn't ended; or
 /// it is of another system or program, and was changed in the last two days.
 pub fn is_held(path: &Path, clock: &Clock) -> bool {
-    let Ok(file) = File::open(path) else { return true };
+    let Ok(file) = open::to_read(path) else { return true };
     if file.try_lock_shared().is_err() {
         return true;
     }

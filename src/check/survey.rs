@@ -9,11 +9,13 @@
 use super::place::{Place, classify};
 use super::shape::FOLDERS;
 use crate::limits;
+use crate::queue::open;
 use crate::queue::postoffice::bag::{self, HexName, Key, RECORD_BYTES, Record};
 use crate::queue::postoffice::mai::{self, Mai};
 use crate::queue::postoffice::p1::P1;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs::Metadata;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -190,8 +192,12 @@ impl Survey {
 
     fn entry(&mut self, path: PathBuf, upper: String, level: usize, is_first: bool) {
         let full = self.root.join(&path);
-        let is_link = full.symlink_metadata().is_ok_and(|found| found.is_symlink());
+        let link = full.symlink_metadata().ok().filter(Metadata::is_symlink);
+        let is_link = link.is_some();
+        let is_refused =
+            |found| link.as_ref().is_some_and(|link| !open::may_be_followed(link, found));
         match full.metadata() {
+            Ok(found) if is_refused(&found) => self.special.push(path),
             Ok(found) if found.is_file() => {
                 let place = if is_first { classify(&upper) } else { Place::Hidden };
                 self.files.push(OldFile { path, upper, len: found.len(), place });

@@ -15,6 +15,7 @@ use crate::mail::content::Content;
 use crate::mail::date::Time;
 use crate::mail::envelope::QueueId;
 use crate::queue::ffapi;
+use crate::spool::private;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -39,10 +40,10 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn begin(place: Place, format: TargetFormat) -> Result<Self, DeliverError> {
-        let made = fs::create_dir(place.partial()).and_then(|()| {
+        let made = private::create_folder(place.partial()).and_then(|()| {
             let is_maildir = format == TargetFormat::Maildir;
             let parts: &[&str] = if is_maildir { &["tmp", "new", "cur"] } else { &[] };
-            parts.iter().try_for_each(|part| fs::create_dir(place.partial().join(part)))
+            parts.iter().try_for_each(|part| private::create_folder(&place.partial().join(part)))
         });
         made.map_err(|source| place.failed(source))?;
         Ok(Self { place, format, count: 0, latest_s: 0, text: Vec::new(), simplified: 0 })
@@ -107,7 +108,7 @@ fn safe_name(queue_id: QueueId<'_>) -> String {
 }
 
 fn write_file(path: &Path, content: Content<'_>, arrival: Option<Time>) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
+    let mut file = private::create_new(path)?;
     if content.is_quoted() {
         let mut out = BufWriter::new(&mut file);
         content.runs().try_for_each(|run| out.write_all(run))?;

@@ -25,6 +25,7 @@ use crate::limits;
 use crate::mail::date::Time;
 use crate::mail::envelope::{Envelope, ReversePath};
 use crate::queue::mbox::from_line;
+use crate::spool::private;
 use memchr::memmem;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -42,7 +43,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn begin(place: Place) -> Result<Self, DeliverError> {
-        let file = File::create_new(place.partial()).map_err(|source| place.failed(source))?;
+        let file = private::create_new(place.partial()).map_err(|source| place.failed(source))?;
         Ok(Self {
             place,
             out: BufWriter::with_capacity(limits::BUFFER_BYTES, file),

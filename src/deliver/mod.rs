@@ -239,7 +239,7 @@ pub enum DeliverError {
     NoName { path: PathBuf },
     #[error(
         "{}: cannot write: {source} (does its folder exist, may this user write there, is there \
-         room? What was written by then stays unfinished)",
+         room? What was written by then stays unfinished: mend it, and do it again)",
         path.display()
     )]
     Write { path: PathBuf, source: io::Error },

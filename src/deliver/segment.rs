@@ -15,6 +15,7 @@ use crate::mail::content::Content;
 use crate::mail::envelope::Recipient;
 use crate::queue::Queue;
 use crate::queue::segment::{recipient_tag, tag, write};
+use crate::spool::private;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use xxhash_rust::xxh3::Xxh3;
@@ -37,7 +38,7 @@ impl Writer {
         hash.update(queue.path().file_name().unwrap_or_default().as_encoded_bytes());
         hash.update(&queue.total_bytes().to_le_bytes());
         let mark = hash.digest();
-        let file = File::create_new(place.partial()).map_err(|source| place.failed(source))?;
+        let file = private::create_new(place.partial()).map_err(|source| place.failed(source))?;
         let mut out = BufWriter::with_capacity(limits::BUFFER_BYTES, file);
         let header = write::file_header(mark);
         out.write_all(&header).map_err(|source| place.failed(source))?;

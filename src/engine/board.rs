@@ -85,10 +85,12 @@ impl<'w> Board<'w> {
         }
     }
 
-    /// Says what a worker has in hand from now on, and how many bytes it is; nothing with `None`.
-    pub(super) fn announce(&self, worker: usize, in_hand: Option<InHand>, length: u64) {
+    /// Says what a worker has in hand from now on, and where it lies: its offset, its length;
+    /// nothing with `None`.
+    pub(super) fn announce(&self, worker: usize, in_hand: Option<InHand>, lies: (u64, u64)) {
         let at = HEAD + worker * WORKER;
-        self.store(at + 1, length, Ordering::Relaxed);
+        self.store(at + 1, lies.0, Ordering::Relaxed);
+        self.store(at + 2, lies.1, Ordering::Relaxed);
         self.store(at, in_hand.map_or(0, InHand::word), Ordering::Release);
     }
 
@@ -97,11 +99,12 @@ impl<'w> Board<'w> {
         self.store(HEAD + worker * WORKER, in_hand.word(), Ordering::Release);
     }
 
-    /// What a worker has in hand, and its bytes.
-    pub(super) fn in_hand(&self, worker: usize) -> Option<(InHand, u64)> {
+    /// What a worker has in hand, and where it lies.
+    pub(super) fn in_hand(&self, worker: usize) -> Option<(InHand, (u64, u64))> {
         let at = HEAD + worker * WORKER;
         let in_hand = InHand::of(self.load(at, Ordering::Acquire))?;
-        Some((in_hand, self.load(at + 1, Ordering::Relaxed)))
+        let lies = (self.load(at + 1, Ordering::Relaxed), self.load(at + 2, Ordering::Relaxed));
+        Some((in_hand, lies))
     }
 
     /// Workers that it has room for.

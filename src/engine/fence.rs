@@ -18,6 +18,7 @@ use super::{
 };
 use crate::directory::Directory;
 use crate::queue::Buffers;
+use crate::spool::Sync;
 use crate::spool::charges::{Charge, Charges, Verdict};
 use crate::{limits, sys};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -98,14 +99,16 @@ pub(super) enum End {
     /// By itself, with these last words.
     Said(Vec<u8>),
     /// Otherwise, and what was in hand.
-    Died(String, Vec<InHand>),
+    Died(String, Vec<(InHand, u64)>),
 }
 
 /// What the engine says at its end.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 struct Report {
     errors: Vec<String>,
     workers_lost: usize,
+    /// The run as a whole has failed, with the one error.
+    has_failed: bool,
     /// Signature of the faults that tripped the breaker.
     breaker: Option<String>,
 }
@@ -114,14 +117,14 @@ impl Guard<'_> {
     fn watch_over_all(&mut self) -> Result<Summary, EngineError> {
         // Whom a guard before this one has charged, and not tried.
         let charged = self.charges.all().filter(|charge| charge.verdict == Verdict::Charged);
-        let charged: Vec<_> = charged.map(|charge| (charge.part, charge.index)).collect();
-        self.try_alone(&charged)?;
+        let charged: Vec<Charge> = charged.cloned().collect();
+        self.try_alone(charged)?;
         let mut idle_deaths = 0;
         loop {
             self.known.faults = Known::of(&self.charges).faults;
             let done_before = self.run.done.len();
             let end = self.split(None)?;
-            self.run.take_over(self.settings.sync == crate::spool::Sync::Commit)?;
+            self.run.take_over(self.settings.sync == Sync::Commit)?;
             (self.progress)(&self.run.progress());
             let (how, in_hand) = match end {
                 End::Said(words) => match serde_json::from_slice(&words) {
@@ -132,7 +135,7 @@ impl Guard<'_> {
             };
             self.deaths += 1;
             if self.settings.stop.0.load(Ordering::Relaxed) {
-                return self.end(Report { errors: Vec::new(), workers_lost: 0, breaker: None });
+                return self.end(Report::default());
             }
             let is_idle = in_hand.is_empty() && self.run.done.len() == done_before;
             idle_deaths = if is_idle { idle_deaths + 1 } else { 0 };
@@ -145,60 +148,56 @@ impl Guard<'_> {
     }
 
     /// Charges what was in hand, and tries each alone.
-    fn charge(&mut self, how: &str, in_hand: &[InHand]) -> Result<(), EngineError> {
+    fn charge(&mut self, how: &str, in_hand: &[(InHand, u64)]) -> Result<(), EngineError> {
         let is_done = |part| self.run.done.iter().any(|commit| commit.part == part);
-        let suspects: Vec<_> = in_hand.iter().filter(|suspect| !is_done(suspect.part)).collect();
-        let charge = |suspect: &&InHand| Charge {
+        let suspects = in_hand.iter().filter(|(suspect, _)| !is_done(suspect.part));
+        let charge = |(suspect, offset): &(InHand, u64)| Charge {
             part: suspect.part,
             index: suspect.index,
+            offset: *offset,
             stage: Stage::of_number(suspect.stage).name().to_owned(),
             end: how.to_owned(),
             verdict: Verdict::Charged,
         };
-        let charges: Vec<Charge> = suspects.iter().map(charge).collect();
-        self.charges.append(&charges, self.settings.sync != crate::spool::Sync::Never)?;
-        for suspect in &suspects {
+        let charges: Vec<Charge> = suspects.map(charge).collect();
+        self.charges.append(&charges, self.settings.sync != Sync::Never)?;
+        for suspect in &charges {
             let deaths = self.suspicions.entry((suspect.part, suspect.index)).or_default();
             *deaths += 1;
             if *deaths > limits::SUSPICIONS_MAX {
                 self.give_up(suspect.part, suspect.index, how);
             }
         }
-        let suspects: Vec<_> = suspects.iter().map(|one| (one.part, one.index)).collect();
-        self.try_alone(&suspects)
+        self.try_alone(charges)
     }
 
     /// Tries messages one at a time, each in a process of its own.
-    fn try_alone(&mut self, suspects: &[(u32, u64)]) -> Result<(), EngineError> {
-        for &(part, index) in suspects {
+    fn try_alone(&mut self, suspects: Vec<Charge>) -> Result<(), EngineError> {
+        for mut suspect in suspects {
+            let (part, index) = (suspect.part, suspect.index);
             if self.known.given_up.contains(&part) {
                 continue;
             }
-            let mut verdict = (Verdict::Acquitted, Stage::Frame, String::new());
             for _ in 0..limits::TRIALS_MAX {
-                let End::Died(how, in_hand) = self.split(Some((part, index)))? else {
-                    verdict.0 = Verdict::Acquitted;
+                let End::Died(how, in_hand) = self.split(Some(&suspect))? else {
+                    suspect.verdict = Verdict::Acquitted;
                     break;
                 };
-                let stage = in_hand.first().map_or(0, |in_hand| in_hand.stage);
-                let is_its_own = !SENT.contains(&how.as_str());
-                verdict = (Verdict::Convicted, Stage::of_number(stage), how);
-                if is_its_own {
+                let stage = in_hand.first().map_or(0, |(in_hand, _)| in_hand.stage);
+                Stage::of_number(stage).name().clone_into(&mut suspect.stage);
+                suspect.verdict = Verdict::Convicted;
+                suspect.end = how;
+                if !SENT.contains(&suspect.end.as_str()) {
                     break;
                 }
             }
-            let (verdict, stage, end) = verdict;
-            let is_fenced = stage.is_fenced();
-            let verdict = match verdict {
-                Verdict::Convicted if !is_fenced => {
-                    self.give_up(part, index, &end);
-                    Verdict::Void
-                }
-                verdict => verdict,
-            };
-            let stage = stage.name().to_owned();
+            let is_fenced = Stage::of(&suspect.stage).is_some_and(Stage::is_fenced);
+            if suspect.verdict == Verdict::Convicted && !is_fenced {
+                self.give_up(part, index, &suspect.end);
+                suspect.verdict = Verdict::Void;
+            }
             // Should the power fail now, it is charged still, and is tried again.
-            self.charges.append(&[Charge { part, index, stage, end, verdict }], false)?;
+            self.charges.append(&[suspect], false)?;
         }
         Ok(())
     }
@@ -211,9 +210,9 @@ impl Guard<'_> {
     }
 
     /// Splits the engine off, or the trial of one message, and waits for its end.
-    fn split(&mut self, trial: Option<(u32, u64)>) -> Result<End, EngineError> {
+    fn split(&mut self, trial: Option<&Charge>) -> Result<End, EngineError> {
         for worker in 0..self.board.workers() {
-            self.board.announce(worker, None, 0);
+            self.board.announce(worker, None, (0, 0));
         }
         let (hear, tell) = io::pipe().map_err(EngineError::Process)?;
         let guard = rustix::process::getpid();
@@ -234,9 +233,9 @@ impl Guard<'_> {
     fn engine(&mut self, mut tell: PipeWriter) -> u8 {
         let (settings, board) = (self.settings, self.board);
         let result = work(self.run, self.directory, settings, board, &self.known, &mut |_| {});
-        let (errors, workers_lost) = match result {
-            Ok(summary) => (summary.errors, summary.workers_lost),
-            Err(error) => (vec![error], 0),
+        let (errors, workers_lost, has_failed) = match result {
+            Ok(summary) => (summary.errors, summary.workers_lost, false),
+            Err(error) => (vec![error], 0, true),
         };
         let text = |error: &EngineError| {
             let mut text = error.to_string();
@@ -245,13 +244,13 @@ impl Guard<'_> {
         };
         let breaker = errors.iter().find_map(EngineError::breaker).map(ToOwned::to_owned);
         let errors = errors.iter().map(text).collect();
-        let report = serde_json::to_vec(&Report { errors, workers_lost, breaker });
+        let report = serde_json::to_vec(&Report { errors, workers_lost, has_failed, breaker });
         let said = report.map_err(io::Error::other).and_then(|report| tell.write_all(&report));
         u8::from(said.is_err())
     }
 
     /// In a process of its own: walks one message through, and writes nothing.
-    fn try_one(&self, (part, index): (u32, u64)) -> u8 {
+    fn try_one(&self, suspect: &Charge) -> u8 {
         isolate::install_hook();
         let (run, settings) = (&*self.run, &self.settings);
         let (plan, queues) = (&run.plan, &run.queues);
@@ -259,7 +258,8 @@ impl Guard<'_> {
         let known = Known::default();
         let mut context =
             Context::new(folder, plan, queues, directory, settings, self.board, &known);
-        context.trial = Some(index);
+        context.trial = Some((suspect.index, suspect.offset));
+        let part = suspect.part;
         let task = Task { part, tries: 0, is_dirty: false, saved: None };
         // An error isn't a death: it is met again when the part is done.
         let _ = Walk::new(&context, 0).part(&task, None, &mut Buffers::default());
@@ -284,9 +284,13 @@ impl Guard<'_> {
         if let Some(signature) = &report.breaker {
             void(&mut self.charges, signature)?;
         }
+        let mut told = report.errors.into_iter().map(EngineError::Told).peekable();
+        if let Some(error) = told.next_if(|_| report.has_failed) {
+            return Err(error);
+        }
         let now = self.run.progress();
         let mut errors = std::mem::take(&mut self.errors);
-        errors.extend(report.errors.into_iter().map(EngineError::Told));
+        errors.extend(told);
         let parts = self.run.plan.parts.len();
         Ok(Summary {
             finished: now.parts == parts,
@@ -341,7 +345,8 @@ pub(super) fn watch(
         (None, code) => format!("exit code {}", code.unwrap_or_default()),
     };
     let workers = 0..board.workers();
-    let in_hand = workers.filter_map(|worker| Some(board.in_hand(worker)?.0));
+    let in_hand = workers.filter_map(|worker| board.in_hand(worker));
+    let in_hand = in_hand.map(|(in_hand, (offset, _))| (in_hand, offset));
     Ok(End::Died(how, in_hand.collect()))
 }
 
@@ -427,13 +432,13 @@ impl Watch {
     }
 
     /// What is in hand for too long.
-    fn look(&mut self) -> Vec<InHand> {
+    fn look(&mut self) -> Vec<(InHand, u64)> {
         let now = Instant::now();
         self.awake += (now - self.last).min(Duration::from_millis(limits::WATCH_MS * 2));
         self.last = now;
         let mut hung = Vec::new();
         for (worker, seen) in self.seen.iter_mut().enumerate() {
-            let Some((in_hand, length)) = self.board.in_hand(worker) else {
+            let Some((in_hand, (offset, length))) = self.board.in_hand(worker) else {
                 *seen = None;
                 continue;
             };
@@ -447,7 +452,7 @@ impl Watch {
             let is_fenced = Stage::of_number(in_hand.stage).is_fenced();
             let budget = if is_fenced { budget } else { budget * limits::DISK_PATIENCE };
             if self.awake.saturating_sub(since) > budget {
-                hung.push(in_hand);
+                hung.push((in_hand, offset));
             }
         }
         hung

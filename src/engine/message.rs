@@ -43,6 +43,8 @@ pub(super) struct Walk<'r> {
     pub(super) now: board::InHand,
     /// Messages and damages of the part before this one are passed over.
     pub(super) from: u64,
+    /// Where the message in hand ends in its file.
+    pub(super) next: u64,
     /// The place on the board where the part's state is saved.
     pub(super) place: Option<usize>,
     pub(super) breaker: Breaker,
@@ -112,6 +114,7 @@ impl<'r> Walk<'r> {
             worker,
             now: board::InHand::default(),
             from: 0,
+            next: 0,
             place: None,
             breaker: Breaker::new(context.breaker),
             offices: None,
@@ -134,7 +137,7 @@ impl<'r> Walk<'r> {
         let content = found.content;
         let origin = origin(source, &found);
         let desk = self.desk();
-        desk.take(Stage::Parse, found.length);
+        desk.take(Stage::Parse, (found.offset, found.length));
         let checksum = checksum.unwrap_or_else(|| content.checksum());
         let payload = Payload { content, len: content.len(), checksum };
         let mark = self.part.mark();

@@ -131,8 +131,8 @@ struct Context<'r> {
     /// By part: what messages are known to be struck by.
     known: HashMap<u32, Faults>,
     breaker: u32,
-    /// This message of a part is tried alone, and nothing is written.
-    trial: Option<u64>,
+    /// This message of a part, at this offset, is tried alone, and nothing is written.
+    trial: Option<(u64, u64)>,
 }
 
 impl Context<'_> {
@@ -175,6 +175,8 @@ struct Saved {
     part: u32,
     /// Number of the message that comes next; the last there is when all are done.
     next: u64,
+    /// Where it lies in its file.
+    offset: u64,
     counts: Counts,
     state: State,
 }
@@ -182,7 +184,7 @@ struct Saved {
 impl Saved {
     fn words(&self) -> [u64; STATE] {
         let mut words = [0; STATE];
-        let all = [u64::from(self.part), self.next].into_iter();
+        let all = [u64::from(self.part), self.next, self.offset].into_iter();
         let all = all.chain(self.counts.words()).chain(self.state);
         for (word, value) in words.iter_mut().zip(all) {
             *word = value;
@@ -196,8 +198,9 @@ impl Saved {
             place,
             part: u32::try_from(word(0)).unwrap_or(u32::MAX),
             next: word(1),
-            counts: Counts::of_words(std::array::from_fn(|at| word(2 + at))),
-            state: std::array::from_fn(|at| word(15 + at)),
+            offset: word(2),
+            counts: Counts::of_words(std::array::from_fn(|at| word(3 + at))),
+            state: std::array::from_fn(|at| word(16 + at)),
         }
     }
 }

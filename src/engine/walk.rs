@@ -26,10 +26,10 @@ pub(super) struct Desk<'r> {
 }
 
 impl Desk<'_> {
-    /// A message, or the search for one, is in hand.
-    pub(super) fn take(&self, stage: Stage, length: u64) {
+    /// A message, or the search for one, is in hand; it lies at an offset, and has a length.
+    pub(super) fn take(&self, stage: Stage, lies: (u64, u64)) {
         let in_hand = InHand { stage: stage.number(), ..self.now };
-        self.board.announce(self.worker, Some(in_hand), length);
+        self.board.announce(self.worker, Some(in_hand), lies);
     }
 
     /// Enters a stage: the board says so before anything is done in it.
@@ -68,14 +68,15 @@ impl<'r> Walk<'r> {
         self.place = place;
         if let Some(saved) = &task.saved {
             self.part.go_on(task.part, &saved.state, self.context.folder)?;
-            (self.counts, self.from) = (saved.counts, saved.next);
+            (self.counts, self.from, self.next) = (saved.counts, saved.next, saved.offset);
         } else {
             self.part.begin(task.part);
-            (self.counts, self.from) = (Counts::default(), self.context.trial.unwrap_or(0));
+            self.counts = Counts::default();
+            (self.from, self.next) = self.context.trial.unwrap_or_default();
         }
-        let (span, passed_over) = queue.without_first(span, self.from);
+        let (span, passed_over) = queue.without_first(span, self.from, self.next);
         self.now = InHand { part: task.part, index: passed_over, stage: 0 };
-        self.desk().take(Stage::Frame, 0);
+        self.desk().take(Stage::Frame, (self.next, 0));
         if self.from < u64::MAX {
             queue.read(&span, buffers, self)?;
         }
@@ -87,7 +88,7 @@ impl<'r> Walk<'r> {
 
     /// The worker has nothing in hand.
     pub(super) fn rest(&self) {
-        self.context.board.announce(self.worker, None, 0);
+        self.context.board.announce(self.worker, None, (0, 0));
     }
 
     /// The message in hand is through: its part's files are written as far as they have grown, and,
@@ -110,7 +111,8 @@ impl<'r> Walk<'r> {
         let Some(place) = self.place else { return Ok(()) };
         let state = self.part.flush(self.context.folder)?;
         let part = self.now.part;
-        let saved = Saved { place, part, next, counts: self.counts, state };
+        let (counts, offset) = (self.counts, self.next);
+        let saved = Saved { place, part, next, offset, counts, state };
         self.context.board.save(place, &saved.words());
         Ok(())
     }
@@ -132,18 +134,20 @@ impl<'r> Walk<'r> {
         let mut memory = std::mem::take(&mut self.memory).recycle();
         memory.office = self.offices.and_then(|offices| offices.get(office_of(source.name)));
         loop {
-            self.desk().announce(Stage::Frame);
-            if self.context.trial.is_some_and(|alone| self.now.index > alone) {
+            self.desk().take(Stage::Frame, (self.next, 0));
+            if self.context.trial.is_some_and(|(alone, _)| self.now.index > alone) {
                 break;
             }
-            match frames.next() {
-                None => break,
-                Some(_) if self.now.index < self.from => {}
-                Some(Framed::Message(found)) => {
+            let Some(found) = frames.next() else { break };
+            let lies = found.lies();
+            self.next = lies.0 + lies.1;
+            match found {
+                _ if self.now.index < self.from => {}
+                Framed::Message(found) => {
                     let checksum = frames.content_checksum();
                     self.message(&source, found, checksum, &mut memory)?;
                 }
-                Some(Framed::Damage(damage)) => {
+                Framed::Damage(damage) => {
                     let name = source.name;
                     let origin = Origin { name, offset: damage.offset, length: damage.length };
                     self.damage(&source, origin, damage)?;

@@ -54,9 +54,13 @@ pub(super) fn work(
                 held.push(finished);
                 walk.breaker.is_in_a_row() || held.drain(..).all(|part| hand_in.send(part).is_ok())
             }
-            Err(error) => tell.send(Told::Failed(task, error)).is_ok(),
+            Err(error) => {
+                let is_broken = error.breaker().is_some();
+                tell.send(Told::Failed(task, error)).is_ok() && !is_broken
+            }
         };
-        // Without the group commit nothing that is done could count.
+        // Without the group commit nothing that is done could count; and what is held back is part
+        // of the row that has tripped the breaker.
         if !going {
             return;
         }

@@ -98,12 +98,16 @@ pub fn strip_brackets(path: &[u8]) -> &[u8] {
     }
 }
 
-/// `@relay,@relay:mailbox` -> `mailbox`.
+/// `@relay,@relay:mailbox` -> `mailbox`. A route that isn't one stays: what stands in it goes
+/// wherever the path goes.
 fn strip_source_route(path: &[u8]) -> &[u8] {
-    if path.first() != Some(&b'@') {
+    let colon = if path.first() == Some(&b'@') { memchr(b':', path) } else { None };
+    let Some((route, mailbox)) = colon.and_then(|colon| path.split_at_checked(colon)) else {
         return path;
-    }
-    memchr(b':', path).and_then(|colon| path.get(colon + 1..)).unwrap_or(path)
+    };
+    let is_relay = |hop: &[u8]| hop.strip_prefix(b"@").is_some_and(is_domain);
+    let is_route = route.split(|byte| *byte == b',').all(is_relay);
+    mailbox.get(1..).filter(|_| is_route).unwrap_or(path)
 }
 
 /// The `@` between local-part and domain: the last one, for a quoted local-part the one after its
@@ -236,13 +240,16 @@ enum Boundary {
     AddressEnd,
 }
 
-/// Where in an address list we are: in quotes, in a comment, in brackets.
+/// Where in an address list we are: in quotes, in a comment, in brackets, in an address.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 struct ListScan {
     quoted: bool,
     escaped: bool,
     comments: u32,
     bracket: bool,
+    /// Behind an `@`: a colon is then part of a domain literal, or damage, and no group's.
+    at_sign: bool,
 }
 
 impl ListScan {
@@ -260,8 +267,12 @@ impl ListScan {
             _ if self.comments > 0 => {}
             b'<' => self.bracket = true,
             b'>' => self.bracket = false,
-            b',' | b';' if !self.bracket => return Boundary::AddressEnd,
-            b':' if !self.bracket => return Boundary::GroupStart,
+            b',' | b';' if !self.bracket => {
+                self.at_sign = false;
+                return Boundary::AddressEnd;
+            }
+            b':' if !self.bracket && !self.at_sign => return Boundary::GroupStart,
+            b'@' => self.at_sign = true,
             _ => {}
         }
         Boundary::None
@@ -285,16 +296,25 @@ pub fn addr_spec(piece: &[u8]) -> &[u8] {
             None => inner.trim_ascii(),
         };
     }
-    let mut bare = piece.trim_ascii();
-    while bare.last() == Some(&b')') {
-        let Some(open) = memchr::memrchr(b'(', bare) else { break };
-        bare = bare.get(..open).unwrap_or_default().trim_ascii();
+    without_comments_round(piece)
+}
+
+/// What stands between the comments before and behind a text; all of it where a comment has no end.
+fn without_comments_round(piece: &[u8]) -> &[u8] {
+    let mut scan = ListScan::default();
+    let (mut start, mut end) = (None, 0);
+    for (index, &byte) in piece.iter().enumerate() {
+        let was_in_comment = scan.comments > 0;
+        scan.step(byte);
+        if !was_in_comment && scan.comments == 0 && !byte.is_ascii_whitespace() {
+            start.get_or_insert(index);
+            end = index + 1;
+        }
     }
-    while bare.first() == Some(&b'(') {
-        let Some(close) = memchr(b')', bare) else { break };
-        bare = bare.get(close + 1..).unwrap_or_default().trim_ascii();
+    if scan.comments > 0 {
+        return piece.trim_ascii();
     }
-    bare
+    piece.get(start.unwrap_or(end)..end).unwrap_or_default()
 }
 
 /// First `wanted` outside of quotes and comments.
@@ -327,6 +347,8 @@ mod tests {
         check(b"a@b.example", Ok(("a", "b.example")));
         check(b"a.b+c@b.example", Ok(("a.b+c", "b.example")));
         check(b"@x.example,@y.example:a@b.example", Ok(("a", "b.example")));
+        check(b"@x\r\nBcc:a@b.example", Err(LocalPart));
+        check(b"@x,y:a@b.example", Err(LocalPart));
         check(b"\"a b\\\"@\"@b.example", Ok(("\"a b\\\"@\"", "b.example")));
         check(b"a@[192.0.2.1]", Ok(("a", "[192.0.2.1]")));
         check(b"Postmaster", Ok(("Postmaster", "")));
@@ -381,6 +403,10 @@ mod tests {
         check("\"unclosed <a@b>", &["\"unclosed <a@b>"]);
         check("broken, a@b", &["broken", "a@b"]);
         check("<@x,@y:a@b>", &["@x,@y:a@b"]);
+        check("(x (y)) a@b (c (d) \\) e), f@g(h)", &["a@b", "f@g"]);
+        check("a@[IPv6:2001:db8::1], g: b@c;", &["a@[IPv6:2001:db8::1]", "b@c"]);
+        check("a@b: c@d", &["a@b: c@d"]);
+        check("(all), a@b (no end", &["a@b (no end"]);
         check("", &[]);
     }
 }

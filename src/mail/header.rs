@@ -78,7 +78,11 @@ impl<'a> Field<'a> {
     /// Reads a line; none where it has no name.
     fn read(line: &'a [u8]) -> Option<Self> {
         let colon = memchr(b':', line)?;
-        let name = line.get(..colon)?.trim_ascii_end();
+        let mut name = line.get(..colon)?;
+        // RFC 5322, 4.5: spaces and tabs, and no line end.
+        while let [before @ .., b' ' | b'\t'] = name {
+            name = before;
+        }
         let is_name = !name.is_empty() && name.iter().all(|&b| b > b' ' && b != 127);
         if is_name { Some(Self { name, value: line.get(colon + 1..)? }) } else { None }
     }
@@ -265,5 +269,9 @@ mod tests {
         let names: Vec<_> = facts.recipients.iter().map(|(_, value)| value.trim_ascii()).collect();
         assert_eq!(names, [&b"one@x"[..], b"orig@x", b"to@x", b"cc@x"]);
         assert!(!HeaderFacts::read(b"Content-Type: multipart/reporting\n\n").is_report);
+        for odd in [&b"To \n : a@b\n\n"[..], b"To\x0c: a@b\n\n", b"To\r: a@b\n\n"] {
+            assert_eq!(fields(odd).count(), 0);
+            assert!(HeaderFacts::read(odd).recipients.is_empty());
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! identity was taken. A file that another process shortens while it is mapped kills the process by
 //! SIGBUS: no program can rule that out; it is what the second fence is for. A file that was
 //! changed between plan and now is told by its [`Identity`].
+
+use super::open;
 use crate::{limits, sys};
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
@@ -56,9 +58,10 @@ impl FileBytes {
     /// smaller ones are read into `buffer`, whose memory is used again.
     ///
     /// # Errors
-    /// Whatever the system says; also when the file grew or shrank while it was read.
+    /// Whatever the system says; also when the file grew or shrank while it was read, and a
+    /// refusal of [`open`].
     pub fn open(path: &Path, buffer: Vec<u8>) -> io::Result<(Self, Identity)> {
-        let mut file = File::open(path)?;
+        let mut file = open::to_read(path)?;
         let identity = Identity::of(&file.metadata()?);
         let bytes = if identity.size >= limits::MAP_BYTES_MIN {
             Self::map(&file)?

@@ -138,7 +138,12 @@ pub fn read<'a>(
 
 fn push_recipients<'a>(field: RecipientField, value: &'a [u8], out: &mut Vec<Recipient<'a>>) {
     if field == RecipientField::Destination {
-        address::each_address(value, |path| out.push(Recipient::new(path)));
+        address::each_address(value, |path| {
+            // One too many is enough to know.
+            if out.len() <= limits::RECIPIENTS_MAX {
+                out.push(Recipient::new(path));
+            }
+        });
     } else {
         // These fields hold one address, as it is, whatever it looks like.
         out.push(Recipient::new(address::strip_brackets(value)));

@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod ffapi;
 pub mod files;
 pub mod mbox;
+pub mod open;
 pub mod postoffice;
 mod read;
 pub mod rendered;
@@ -25,7 +26,6 @@ use files::{FileList, FilesError, Folder};
 use postoffice::list::{BagList, bag_of_path};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,16 @@ pub enum Framed<'a> {
     Message(Found<'a>),
     /// Bytes that are no message: they go to quarantine as they are.
     Damage(Damage),
+}
+
+impl Framed<'_> {
+    /// Its offset in the file, and its length.
+    pub const fn lies(&self) -> (u64, u64) {
+        match self {
+            Self::Message(found) => (found.offset, found.length),
+            Self::Damage(damage) => (damage.offset, damage.length),
+        }
+    }
 }
 
 /// A message as framing finds it: where it lies, and its pieces as slices of the file.
@@ -325,7 +335,7 @@ impl Queue {
             _ => Files::Big(one(path)?),
         };
         for file in 0..files.big().len() {
-            File::open(file_path(path, &files, file)).map_err(failed)?;
+            open::to_read(&file_path(path, &files, file)).map_err(failed)?;
         }
         let queue = Self { path: path.to_owned(), format, files };
         queue.check_version()?;
@@ -340,7 +350,7 @@ impl Queue {
         for index in 0..self.files.big().len() {
             let path = file_path(&self.path, &self.files, index);
             let mut header = Vec::new();
-            let read = File::open(&path)
+            let read = open::to_read(&path)
                 .and_then(|file| file.take(segment::HEADER_LEN as u64).read_to_end(&mut header));
             read.map_err(|source| QueueError::Read { path: path.clone(), source })?;
             if let segment::read::Header::Version(version) = segment::read::header(&header) {
@@ -478,7 +488,7 @@ impl Queue {
 /// The first bytes of a file, enough to tell its format.
 fn sample(path: &Path) -> io::Result<Vec<u8>> {
     let mut sample = Vec::new();
-    File::open(path)?.take(mbox::DETECT_BYTES as u64).read_to_end(&mut sample)?;
+    open::to_read(path)?.take(mbox::DETECT_BYTES as u64).read_to_end(&mut sample)?;
     Ok(sample)
 }
 

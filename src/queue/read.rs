@@ -10,13 +10,12 @@ use super::postoffice::list::BagList;
 use super::postoffice::message::BagReader;
 use super::segment::reference::References;
 use super::{
-    Files, Format, Found, Framed, Queue, QueueError, Span, ffapi, file_path, mbox, postoffice,
-    segment,
+    Files, Format, Found, Framed, Queue, QueueError, Span, ffapi, file_path, mbox, open,
+    postoffice, segment,
 };
 use crate::limits;
 use crate::mail::content::Content;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -112,13 +111,16 @@ impl Queue {
         }
     }
 
-    /// A part without its first messages, as far as they can be left out unread; and how many those
-    /// are.
-    pub fn without_first(&self, span: &Span, messages: u64) -> (Span, u64) {
+    /// A part without its first messages and damages, as far as they can be left out unread; and
+    /// how many those are. `offset` is that of the first which isn't left out.
+    pub fn without_first(&self, span: &Span, messages: u64, offset: u64) -> (Span, u64) {
         match (span, &self.files) {
             (Span::Files(first, end), Files::Folder(_)) if self.format != Format::Ffapi => {
                 let left_out = messages.min(end - first);
                 (Span::Files(first + left_out, *end), left_out)
+            }
+            (Span::Bytes(file, start, end), _) if messages > 0 && offset > *start => {
+                (Span::Bytes(*file, offset.min(*end), *end), messages)
             }
             _ => (span.clone(), 0),
         }
@@ -337,7 +339,7 @@ impl<'l> Load<'l> {
                 unchanged(path, &entry, identity)?;
                 PieceBytes::Own(bytes)
             } else {
-                let mut file = File::open(path).map_err(failed)?;
+                let mut file = open::to_read(path).map_err(failed)?;
                 let metadata = file.metadata().map_err(failed)?;
                 unchanged(path, &entry, Identity::of(&metadata))?;
                 let start = arena.len();

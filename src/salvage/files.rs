@@ -9,9 +9,10 @@ use crate::check::place::Place;
 use crate::check::shape::{FOLDERS, FOLDERS_OF_USERS};
 use crate::check::survey::Survey;
 use crate::limits;
-use std::fs::{self, File};
+use crate::spool::private;
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use xxhash_rust::xxh3::Xxh3;
 
 /// The folder of what can't be rebuilt.
@@ -77,7 +78,7 @@ impl<'s> Files<'s> {
     /// Makes a folder.
     pub(super) fn folder(&self, path: &str) -> Result<(), SalvageError> {
         let path = self.new.join(self.office).join(path);
-        fs::create_dir_all(&path).map_err(SalvageError::write(&path))
+        private::create_tree(&path).map_err(SalvageError::write(&path))
     }
 
     /// Writes a file of the new post office; gives its name.
@@ -194,13 +195,12 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), SalvageError> {
 }
 
 fn create(path: &Path) -> Result<File, SalvageError> {
-    let created = File::create_new(path).or_else(|error| {
-        let folder: PathBuf = path.parent().unwrap_or(path).to_owned();
+    let created = private::create_new(path).or_else(|error| {
         if error.kind() != io::ErrorKind::NotFound {
             return Err(error);
         }
-        fs::create_dir_all(folder)?;
-        File::create_new(path)
+        private::create_tree(path.parent().unwrap_or(path))?;
+        private::create_new(path)
     });
     created.map_err(SalvageError::write(path))
 }

@@ -16,6 +16,7 @@ use crate::mail::header::HeaderFacts;
 use crate::queue::envelope::{self, RecipientOrder};
 use crate::queue::segment::write;
 use crate::queue::{Buffers, Framed, Frames, Queue, QueueError, Source, Span, Visit};
+use crate::spool::private;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -185,7 +186,7 @@ pub(super) fn salvage(
 ) -> Result<(), SalvageError> {
     let path = new.join(SEGMENT);
     let failed = || SalvageError::write(&path);
-    let file = File::create_new(&path).map_err(failed())?;
+    let file = private::create_new(&path).map_err(failed())?;
     let mut hash = Xxh3::new();
     hash.update(queue.path().file_name().unwrap_or_default().as_bytes());
     hash.update(&queue.total_bytes().to_le_bytes());

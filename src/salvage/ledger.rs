@@ -7,6 +7,7 @@
 
 use super::SalvageError;
 use crate::queue::envelope::RecipientOrder;
+use crate::spool::private;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -188,7 +189,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn begin(folder: &Path, header: &Header) -> Result<Self, SalvageError> {
         let path = folder.join(PARTIAL);
-        let file = File::create_new(&path).map_err(SalvageError::write(&path))?;
+        let file = private::create_new(&path).map_err(SalvageError::write(&path))?;
         let mut writer =
             Self { folder: folder.to_owned(), out: BufWriter::new(file), tally: Tally::default() };
         writer.json(header)?;

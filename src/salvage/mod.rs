@@ -23,10 +23,10 @@ use crate::check::survey::Survey;
 use crate::check::{Clock, Subject, is_held};
 use crate::limits;
 use crate::queue::QueueError;
+use crate::spool::private;
 use ledger::{Became, Header, Line, Tally, Writer};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -128,7 +128,7 @@ fn make_folder(old: &Path, new: &Path) -> Result<(), SalvageError> {
     if is_within {
         return Err(SalvageError::Within { path: new.to_owned() });
     }
-    fs::create_dir_all(new).map_err(SalvageError::write(new))
+    private::create_folders(new).map_err(SalvageError::write(new))
 }
 
 fn nobody_works(survey: &Survey, clock: &Clock) -> Result<(), SalvageError> {

@@ -6,11 +6,10 @@
 //! panic is: the message isn't tried again in this run. Not here: who dies of what (`engine`).
 //! Invariant: the last line about a message counts.
 
-use super::SpoolError;
-use super::commits;
+use super::{SpoolError, commits, private};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +23,8 @@ pub struct Charge {
     pub part: u32,
     /// Which of the part's messages and damages it is, from 0.
     pub index: u64,
+    /// Its offset in its file; 0 where its file holds it alone.
+    pub offset: u64,
     /// The stage that it was in.
     pub stage: String,
     /// How the process ended: `SIGSEGV`, `SIGKILL`, `hang`, `exit code 101`.
@@ -84,7 +85,7 @@ impl Charges {
             let file = match &mut self.file {
                 Some(file) => file,
                 none => {
-                    let file = OpenOptions::new().append(true).create(true).open(&self.path)?;
+                    let file = private::append(&self.path)?;
                     file.set_len(self.good)?;
                     none.insert(file)
                 }
@@ -123,7 +124,7 @@ mod tests {
 
     fn charge(part: u32, index: u64, verdict: Verdict) -> Charge {
         let (stage, end) = ("parse".to_owned(), "SIGSEGV".to_owned());
-        Charge { part, index, stage, end, verdict }
+        Charge { part, index, offset: 9, stage, end, verdict }
     }
 
     #[test]

@@ -5,10 +5,10 @@
 //! someone altered the file. Not here: syncing the files that a line tells about, which must be
 //! over before it is appended.
 
-use super::{Counts, PerStream, SpoolError};
+use super::{Counts, PerStream, SpoolError, private};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
@@ -39,6 +39,8 @@ pub struct Commit {
 pub struct Log {
     file: File,
     line: Vec<u8>,
+    /// Bytes of it that are good.
+    length: u64,
 }
 
 /// Name of the log in the folder of a run.
@@ -108,12 +110,12 @@ impl Log {
         let path = run.join(NAME);
         let failed = SpoolError::write(&path);
         let open = || {
-            let file = OpenOptions::new().append(true).create(true).open(&path)?;
+            let file = private::append(&path)?;
             file.set_len(good)?;
             file.sync_all()?;
             Ok(file)
         };
-        Ok(Self { file: open().map_err(failed)?, line: Vec::new() })
+        Ok(Self { file: open().map_err(failed)?, line: Vec::new(), length: good })
     }
 
     /// Cuts off what is behind the `good` bytes that [`read`] has found: a line that a process
@@ -141,9 +143,30 @@ impl Log {
         for commit in commits {
             append_line(&mut self.line, commit)?;
         }
-        self.file.write_all(&self.line)?;
-        if sync { self.file.sync_data() } else { Ok(()) }
+        append_synced(&mut self.file, &self.line, &mut self.length, sync)
     }
+}
+
+/// Appends lines to a log that is `length` bytes long.
+///
+/// What couldn't be written or synced is taken back, where that can be done: the system forgets a
+/// sync that failed, and who reads the line again would believe that it is on the disk.
+///
+/// # Errors
+/// The system says so.
+pub(super) fn append_synced(
+    file: &mut File,
+    lines: &[u8],
+    length: &mut u64,
+    sync: bool,
+) -> std::io::Result<()> {
+    let written = file.write_all(lines);
+    let synced = written.and_then(|()| if sync { file.sync_data() } else { Ok(()) });
+    match synced {
+        Ok(()) => *length += lines.len() as u64,
+        Err(_) => _ = file.set_len(*length),
+    }
+    synced
 }
 
 /// Appends a line of a log.

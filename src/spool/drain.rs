@@ -8,13 +8,13 @@
 //! Invariant: a line is on the disk before the first byte that it tells of is written, and the
 //! bytes are on the disk before the next line.
 
-use super::SpoolError;
-use super::commits::{append_line, read_lines};
+use super::commits::{append_line, append_synced, read_lines};
+use super::{SpoolError, private};
 use crate::queue::postoffice::bag::RECORD_BYTES;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
 
 /// Name of the log in the folder of a run.
 pub const NAME: &str = "drain";
@@ -161,8 +161,11 @@ mod base64_text {
 /// The log, open at its end.
 #[derive(Debug)]
 pub struct DrainLog {
+    path: PathBuf,
     file: File,
     line: Vec<u8>,
+    /// Bytes of it that are good.
+    length: u64,
 }
 
 /// True where a run was drained, or a drain of it was begun.
@@ -211,13 +214,14 @@ impl DrainLog {
     pub fn open(run: &Path, good: u64) -> Result<Self, SpoolError> {
         let path = run.join(NAME);
         let open = || {
-            let file = OpenOptions::new().append(true).create(true).open(&path)?;
+            let file = private::append(&path)?;
             file.set_len(good)?;
             file.sync_all()?;
             File::open(run)?.sync_all()?;
             Ok(file)
         };
-        Ok(Self { file: open().map_err(SpoolError::write(&path))?, line: Vec::new() })
+        let file = open().map_err(SpoolError::write(&path))?;
+        Ok(Self { path, file, line: Vec::new(), length: good })
     }
 
     /// Appends steps; `sync` waits until they are on the disk.
@@ -234,9 +238,8 @@ impl DrainLog {
             for step in steps {
                 append_line(&mut self.line, &step)?;
             }
-            self.file.write_all(&self.line)?;
-            if sync { self.file.sync_data() } else { Ok(()) }
+            append_synced(&mut self.file, &self.line, &mut self.length, sync)
         };
-        write().map_err(SpoolError::write(Path::new(NAME)))
+        write().map_err(SpoolError::write(&self.path))
     }
 }

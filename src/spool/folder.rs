@@ -7,13 +7,14 @@
 
 use super::commits::{self, Commit, Log};
 use super::plan::{self, Plan};
-use super::{SpoolError, Stream};
+use super::{SpoolError, Stream, private};
 use crate::limits;
 use crate::queue::Queue;
 use serde::Serialize;
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -116,8 +117,7 @@ impl RunFolder {
         }
         let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: Some(lock) };
         for stream in Stream::ALL {
-            let path = path.join(stream.name());
-            fs::create_dir_all(&path).map_err(SpoolError::write(&path))?;
+            stream_folder(path, stream)?;
         }
         Log::open(path, 0)?;
         for (index, list) in lists.iter().enumerate() {
@@ -125,7 +125,9 @@ impl RunFolder {
                 write_whole(&plan::list_path(path, index), list)?;
             }
         }
-        // The plan comes last: with it the run begins.
+        // The plan comes last: with it the run begins. Its name must not outlive a power failure
+        // that the others' don't.
+        sync_folder(path)?;
         folder.write_json(PLAN, plan)?;
         Ok(folder)
     }
@@ -138,6 +140,9 @@ impl RunFolder {
     pub fn open(path: &Path, plan: &Plan) -> Result<(Self, Log, Committed), SpoolError> {
         let lock = lock(path)?;
         let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: Some(lock) };
+        // Who made them may have been killed before their names were on the disk.
+        sync_above(path)?;
+        sync_folder(path)?;
         let (commits, good) = commits::read(path)?;
         let mut done = HashSet::new();
         for commit in &commits {
@@ -158,8 +163,7 @@ impl RunFolder {
     }
 
     fn clean(&self, stream: Stream, keep: &HashSet<PathBuf>) -> Result<(), SpoolError> {
-        let folder = self.path.join(stream.name());
-        fs::create_dir_all(&folder).map_err(SpoolError::write(&folder))?;
+        let folder = stream_folder(&self.path, stream)?;
         for entry in fs::read_dir(&folder).map_err(SpoolError::read(&folder))? {
             let path = entry.map_err(SpoolError::read(&folder))?.path();
             if !keep.contains(&path) {
@@ -256,7 +260,7 @@ impl RunFolder {
     pub fn log_engine(&self, line: &[u8]) -> Result<(), SpoolError> {
         let path = self.path.join(ENGINE_LOG);
         let append = || {
-            let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
+            let mut file = private::append(&path)?;
             file.write_all(line)?;
             file.sync_data()
         };
@@ -270,15 +274,8 @@ impl RunFolder {
 /// # Errors
 /// The system says so.
 pub fn make(path: &Path) -> Result<(), SpoolError> {
-    let made: Vec<&Path> = path.ancestors().take_while(|above| !above.exists()).collect();
-    fs::create_dir_all(path).map_err(SpoolError::make(path))?;
-    for folder in made {
-        match folder.parent() {
-            Some(above) if above != Path::new("") => sync_folder(above)?,
-            _ => sync_folder(Path::new("."))?,
-        }
-    }
-    Ok(())
+    private::create_folders(path).map_err(SpoolError::make(path))?;
+    sync_above(path)
 }
 
 /// The file of a part for a stream, in a run whose part files have names of so many digits.
@@ -295,11 +292,21 @@ fn is_ours(name: &str) -> bool {
         || name.as_bytes().ends_with(b".tmp")
 }
 
+/// Makes the folder of a stream. A link in its place is refused: what lies where it leads to isn't
+/// ours to clean.
+fn stream_folder(run: &Path, stream: Stream) -> Result<PathBuf, SpoolError> {
+    let folder = run.join(stream.name());
+    if folder.is_symlink() {
+        return Err(SpoolError::altered(&folder, "it is a link, not a folder of the run"));
+    }
+    private::create_folders(&folder).map_err(SpoolError::write(&folder))?;
+    Ok(folder)
+}
+
 /// Takes the lock of a run, for as long as the file is held.
 pub(super) fn lock(path: &Path) -> Result<File, SpoolError> {
     let name = path.join(LOCK);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&name);
-    let file = file.map_err(SpoolError::write(&name))?;
+    let file = private::append(&name).map_err(SpoolError::write(&name))?;
     let mut waits = 0;
     loop {
         match file.try_lock() {
@@ -320,13 +327,35 @@ pub(super) fn lock(path: &Path) -> Result<File, SpoolError> {
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
     let beside = path.with_extension("tmp");
     let write = || {
-        let mut file = File::create(&beside)?;
+        let mut file = private::create(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&beside, path)
     };
     write().map_err(SpoolError::write(path))?;
     sync_folder(path.parent().unwrap_or(path))
+}
+
+/// Waits until the folder's own name is on the disk, and those of the folders that it lies in: what
+/// is committed in it must not be lost with it. Who made them, and when, isn't known: a process
+/// before this one may have been killed in between.
+fn sync_above(path: &Path) -> Result<(), SpoolError> {
+    let failed = SpoolError::read(path);
+    let whole = std::path::absolute(path).map_err(failed)?;
+    let device = |folder: &Path| folder.metadata().map(|metadata| metadata.dev()).ok();
+    let own = device(&whole);
+    // What lies on another device was there before.
+    let above = whole.ancestors().skip(1).take_while(|above| device(above) == own);
+    for folder in above {
+        match File::open(folder) {
+            // A folder that may not be read isn't one that was made for this run.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            opened => {
+                opened.and_then(|folder| folder.sync_all()).map_err(SpoolError::write(folder))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn sync_folder(path: &Path) -> Result<(), SpoolError> {

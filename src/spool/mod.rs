@@ -4,9 +4,10 @@
 //! `plan` says what the run means to do; `part` writes one part's files, one a stream; `record`
 //! says what stands in them; `commits` is the log of what is done for good, `charges` that of
 //! messages that the process died over, `drain` that of what was then taken out of a queue and
-//! delivered, `set_aside` that of what of the streams was then dropped or replayed. Not here: who
-//! does a part when, and what becomes of a message. Invariant: a part is done when its line is
-//! whole in the commit log, and not before; the files of all other parts are waste.
+//! delivered, `set_aside` that of what of the streams was then dropped or replayed; `private` makes
+//! files. Not here: who does a part when, and what becomes of a message. Invariant: a part is done
+//! when its line is whole in the commit log, and not before; the files of all other parts are
+//! waste.
 
 pub mod charges;
 pub mod commits;
@@ -14,6 +15,7 @@ pub mod drain;
 pub mod folder;
 pub mod part;
 pub mod plan;
+pub mod private;
 pub mod record;
 pub mod set_aside;
 
@@ -262,7 +264,8 @@ pub enum SpoolError {
     #[error("{}: cannot write: {source} (what is committed is safe: run again when it is mended)",
         path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{}: cannot make the folder of the run: {source}", path.display())]
+    #[error("{}: cannot make the folder of the run: {source} (mend it, or name another; run again)",
+        path.display())]
     Make { path: PathBuf, source: io::Error },
     #[error("{}: cannot read: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },

@@ -9,12 +9,12 @@
 
 use super::commits::Sealed;
 use super::folder::RunFolder;
-use super::{PerStream, SpoolError, Stream};
+use super::{PerStream, SpoolError, Stream, private};
 use crate::limits;
 use crate::mail::content::Content;
 use crate::queue::segment::write::{self as segment, Fields, Payload, Place};
 use smallvec::SmallVec;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 
 /// The buffers of a part, used again for the next.
@@ -213,7 +213,10 @@ impl Part {
                 }
             }
             let open = || {
-                let file = OpenOptions::new().append(true).open(&path)?;
+                let file = private::append(&path)?;
+                if file.metadata()?.len() < written {
+                    return Err(io::Error::other("it is shorter than it was"));
+                }
                 file.set_len(written)?;
                 Ok(file)
             };
@@ -256,7 +259,7 @@ impl Buffer {
         let failed = |source| SpoolError::Write { path: folder.part_path(stream, part), source };
         let mut file = match self.file.take() {
             Some(file) => file,
-            None => File::create(folder.part_path(stream, part)).map_err(failed)?,
+            None => private::create(&folder.part_path(stream, part)).map_err(failed)?,
         };
         let mut start = 0;
         for &at in &self.inserts {

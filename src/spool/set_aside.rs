@@ -10,10 +10,10 @@
 
 use super::commits::{append_line, read_lines};
 use super::folder::{self, lock, sync_folder};
-use super::{SpoolError, Stream};
+use super::{SpoolError, Stream, private};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -171,7 +171,7 @@ impl SetAside {
             let mut file = if let Some(file) = self.file.take() {
                 file
             } else {
-                let file = OpenOptions::new().append(true).create(true).open(&path)?;
+                let file = private::append(&path)?;
                 file.set_len(self.good)?;
                 file.sync_all()?;
                 file

@@ -4,6 +4,9 @@
 //! Deaths of messages are injected (`--features fault-injection`); those from outside need no
 //! feature. Not here: panics (`faults`).
 
+#[cfg(feature = "fault-injection")]
+mod injected;
+
 use crate::support::{Queue, assert_done, assert_same_streams, events, text};
 use inqueue_gen::Format;
 use serde_json::Value;
@@ -139,7 +142,8 @@ fn who_was_charged_and_not_tried_is_tried_by_the_next_guard() {
     fs::create_dir(&copy).unwrap();
     fs::copy(queue.out("whole").join("plan.json"), copy.join("plan.json")).unwrap();
     fs::write(copy.join("commits"), "").unwrap();
-    let line = r#"{"part":1,"index":3,"stage":"parse","end":"SIGSEGV","verdict":"charged"}"#;
+    let line =
+        r#"{"part":1,"index":3,"offset":0,"stage":"parse","end":"SIGSEGV","verdict":"charged"}"#;
     let line = format!("{:08x} {line}\n", crc32c::crc32c(line.as_bytes()));
     fs::write(copy.join("charges"), &line).unwrap();
     queue.run("charged", &["--part-size", "64K"]);
@@ -150,83 +154,4 @@ fn who_was_charged_and_not_tried_is_tried_by_the_next_guard() {
     let verdicts: Vec<_> = verdicts.iter().map(|charge| charge["verdict"].as_str()).collect();
     assert_eq!(verdicts, [Some("charged"), Some("acquitted")]);
     assert!(events(&copy).iter().all(|event| event["number"] != 2380));
-}
-
-#[cfg(feature = "fault-injection")]
-mod injected {
-    use super::*;
-    use crate::support::messages;
-
-    /// Every kind of death, with what the event says of it. Memory ends in an abort, as the stack
-    /// does.
-    const KINDS: [(&str, &str); 6] = [
-        ("segv", "died of SIGSEGV"),
-        ("bus", "died of SIGBUS"),
-        ("abort", "died of SIGABRT"),
-        ("stack", "died of SIGABRT"),
-        ("oom", "died of SIGABRT"),
-        ("hang", "took longer than a message may"),
-    ];
-    const OPTIONS: [&str; 4] = ["--part-size", "64K", "--memory-limit", "256M"];
-
-    /// Messages that kill, each kind in a queue of its own: exactly those are quarantined, byte for
-    /// byte, with their signatures; and the bytes are the same at any number of workers.
-    fn only_the_culprits(kind: &str, said: &str, messages_in_all: u64) {
-        let hazards = format!("fault-{kind}=0.01,mixed-outcomes=0.2");
-        let queue = Queue::new(Format::Segment, messages_in_all, &hazards);
-        for workers in ["1", "2", "5"] {
-            let mut command = queue.command(workers);
-            command.args(OPTIONS).args(["--workers", workers]);
-            // Others must have time enough on a busy machine: they would be tried, and acquitted.
-            let timeout = if kind == "hang" { "400ms" } else { "60s" };
-            command.args(["--message-timeout", timeout]);
-            let output = command.env("RUST_BACKTRACE", "0").output().unwrap();
-            assert_eq!(output.status.code(), Some(3), "{kind}: {}", text(&output.stderr));
-            queue.assert_clean(workers);
-            assert_same_streams(&queue.out("1"), &queue.out(workers));
-        }
-        let manifest = fs::read_to_string(queue.made().join("manifest.jsonl")).unwrap();
-        let lines = manifest.lines().skip(1).map(|line| serde_json::from_str(line).unwrap());
-        let culprits: Vec<Value> = lines.filter(|line: &Value| !line["fault"].is_null()).collect();
-        assert!(culprits.len() > 3, "{kind}: {}", culprits.len());
-        assert_eq!(messages(&queue.out("1"), "quarantine").len(), culprits.len());
-        let told = events(&queue.out("1"));
-        let told: Vec<_> = told.iter().filter(|event| event["number"] == 2380).collect();
-        assert_eq!(told.len(), culprits.len());
-        for (event, culprit) in told.iter().zip(&culprits) {
-            let marker = format!("{kind}:{}", event["stage"].as_str().unwrap());
-            assert_eq!(culprit["fault"], marker.as_str());
-            assert_eq!(event["fault"], said);
-        }
-    }
-
-    #[test]
-    fn fault_segv() {
-        only_the_culprits("segv", KINDS[0].1, 800);
-    }
-
-    #[test]
-    fn fault_bus() {
-        only_the_culprits("bus", KINDS[1].1, 800);
-    }
-
-    #[test]
-    fn fault_abort() {
-        only_the_culprits("abort", KINDS[2].1, 800);
-    }
-
-    #[test]
-    fn fault_stack() {
-        only_the_culprits("stack", KINDS[3].1, 800);
-    }
-
-    #[test]
-    fn fault_oom() {
-        only_the_culprits("oom", KINDS[4].1, 500);
-    }
-
-    #[test]
-    fn fault_hang() {
-        only_the_culprits("hang", KINDS[5].1, 500);
-    }
 }

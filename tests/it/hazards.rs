@@ -234,9 +234,6 @@ const CATALOGUE: &[&str] = &[
     "system-mail-bounced",
 ];
 
-/// They come with the supervisor, and have no test yet.
-const OPEN: [&str; 2] = ["fault-that-kills-the-process", "hang"];
-
 /// Each row of docs/hazards.md names tests that exist, and a command that runs the first; all of
 /// the catalogue has its row, in its order.
 #[test]
@@ -249,15 +246,11 @@ fn the_document_has_each_hazard_with_its_test() {
         let [name, _, tests, command] = cells[..] else { panic!("{row}") };
         let name = name.trim_matches('`');
         names.push(name);
-        if OPEN.contains(&name) {
-            assert_eq!((tests, command), ("open", "comes with the supervisor"), "{name}");
-            continue;
-        }
         let tests: Vec<&str> = tests.split(", ").map(|test| test.trim_matches('`')).collect();
         for test in &tests {
             assert!(has_test(root, test), "{name}: there is no test {test}");
         }
-        let faulty = tests[0].starts_with("faults::");
+        let faulty = ["faults::", "fence::injected::"].iter().any(|m| tests[0].starts_with(m));
         let features = if faulty { " --features fault-injection" } else { "" };
         let expect = format!("`cargo nextest run{features} -E 'test(={})'`", tests[0]);
         assert_eq!(command, expect, "{name}");

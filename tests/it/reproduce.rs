@@ -216,6 +216,7 @@ mod injected {
     use crate::support::{Queue, assert_done, messages};
     use inqueue_gen::Format;
     use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::process::ExitStatusExt as _;
 
     /// A run whose message in the middle is struck; and what `--list --json` says of it.
@@ -355,6 +356,8 @@ mod injected {
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         let said = format!("{id} saved in capsule.json: inqueue reproduce capsule.json\n");
         assert_eq!(text(&output.stdout), said);
+        let mode = fs::metadata(mail.path("capsule.json")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "mail is private");
         let again = mail.reproduce(&["run", id, "--save", "capsule.json"]);
         assert_refused(&again, 1, "capsule.json: cannot write the capsule");
         fs::remove_dir_all(mail.path("run")).unwrap();

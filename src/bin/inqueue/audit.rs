@@ -1,7 +1,7 @@
 //! `inqueue audit`: proves from a run's files that nothing is lost, doubled or wrong.
 
 use crate::options;
-use crate::output::usage;
+use crate::output::{shown, usage, write_json};
 use clap::Args;
 use inqueue::audit::{self, Finding, Report};
 use inqueue::check::Clock;
@@ -35,8 +35,7 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     let report = audit::audit(&args.run, args.expect.as_deref())?;
     let mut to = BufWriter::new(io::stdout().lock());
     if args.json {
-        serde_json::to_writer(&mut to, &report)?;
-        writeln!(to)?;
+        write_json(&mut to, &report)?;
     } else if !args.quiet || !report.is_clean() {
         print(&report, &mut to)?;
     }
@@ -53,8 +52,7 @@ fn prove(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     let proof = salvage::prove(&args.run, &clock)?;
     let mut to = BufWriter::new(io::stdout().lock());
     if args.json {
-        serde_json::to_writer(&mut to, &proof)?;
-        writeln!(to)?;
+        write_json(&mut to, &proof)?;
     } else if !args.quiet || !proof.is_clean() {
         let Proof { files, records, lost, doubled, wrong, .. } = &proof;
         writeln!(to, "{files} files, {records} records of the old queue")?;
@@ -72,7 +70,7 @@ fn print_findings(findings: &[Finding], to: &mut impl io::Write) -> io::Result<(
             audit::Kind::Doubled => "doubled",
             audit::Kind::Wrong => "wrong",
         };
-        writeln!(to, "{kind}: {}: {}", finding.place, finding.what)?;
+        writeln!(to, "{kind}: {}: {}", shown(&finding.place), shown(&finding.what))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! Not here: what is looked at (`inqueue::check`), and mending it (`inqueue salvage`).
 
 use crate::options::Recipients;
-use crate::output::{bytes, ended, write_shown};
+use crate::output::{bytes, ended, write_json, write_shown};
 use clap::Args;
 use inqueue::check::{self, Clock, Report, Subject};
 use inqueue::mail::date::Time;
@@ -43,8 +43,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let report = check::check(&subject, &clock)?;
     let mut out = Vec::new();
     if args.json {
-        serde_json::to_writer(&mut out, &report)?;
-        out.push(b'\n');
+        write_json(&mut out, &report)?;
     } else {
         write_report(&mut out, &report, args.first)?;
     }

@@ -6,7 +6,7 @@
 
 use crate::json;
 use crate::options::Recipients;
-use crate::output::{bytes, ended, tell, write_shown};
+use crate::output::{bytes, ended, shown, tell, write_shown};
 use indicatif::{ProgressBar, ProgressStyle};
 use inqueue::deliver::{self, Converted, Target, TargetFormat};
 use inqueue::limits;
@@ -116,7 +116,7 @@ fn tell_damage(converted: &Converted) {
 }
 
 fn write_summary(out: &mut Vec<u8>, args: &ConvertArgs, converted: &Converted) {
-    let path = args.to.path.display();
+    let path = shown(args.to.path.display());
     let size = bytes(converted.bytes);
     let text = format!("{path}: {} messages, {size} of content", converted.messages);
     out.extend_from_slice(text.as_bytes());

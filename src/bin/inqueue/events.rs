@@ -56,7 +56,7 @@ pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
     }
     if !args.quiet {
         let (events, size) = (exported.events, output::bytes(exported.bytes));
-        writeln!(io::stdout().lock(), "{events} events, {size}, in {}", args.to)?;
+        writeln!(io::stdout().lock(), "{events} events, {size}, in {}", output::shown(&args.to))?;
     }
     Ok(ExitCode::SUCCESS)
 }

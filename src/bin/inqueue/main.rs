@@ -21,9 +21,11 @@ mod run;
 mod salvage;
 mod set_aside;
 mod show;
+mod torture;
 
 use clap::{Parser, Subcommand};
 use inqueue::spool::Stream;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -59,15 +61,23 @@ enum Command {
     Deferred(set_aside::SetAsideArgs),
     Replay(replay::ReplayArgs),
     Reproduce(reproduce::ReproduceArgs),
+    Torture(torture::TortureArgs),
 }
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // There is nobody to tell where that fails.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            // There is nobody to tell where that fails. An error quotes what was given, which may
+            // be the name of a file that somebody else has chosen.
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            for line in error.render().to_string().lines() {
+                let _ = writeln!(std::io::stderr(), "{}", output::shown(line));
+            }
+            return ExitCode::from(2);
         }
     };
     let result = match &cli.command {
@@ -84,6 +94,7 @@ fn main() -> ExitCode {
         Command::Deferred(args) => set_aside::run(Stream::Deferred, args),
         Command::Replay(args) => replay::run(args),
         Command::Reproduce(args) => reproduce::run(args),
+        Command::Torture(args) => torture::run(args),
     };
     output::exit_code(result)
 }

@@ -4,6 +4,7 @@
 //! Not here: how they are shown. Nothing is allocated per message; a message whose envelope can't
 //! be read is damage.
 
+use inqueue::limits;
 use inqueue::mail::envelope::{Envelope, Notify, Recipient};
 use inqueue::mail::header::HeaderFacts;
 use inqueue::queue::envelope::{self, RecipientOrder};
@@ -82,7 +83,12 @@ impl<F: FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>> Visit for Reader<F> {
             let file = envelope::file_name(&source, &found);
             recipient_notes.clear();
             let (facts, notes) = if source.format.has_envelope() {
-                let notes = notes(found.head, |notes| recipient_notes.push(notes));
+                // With more the envelope is damage.
+                let notes = notes(found.head, |notes| {
+                    if recipient_notes.len() <= 2 * limits::RECIPIENTS_MAX {
+                        recipient_notes.push(notes);
+                    }
+                });
                 (HeaderFacts::default(), notes)
             } else {
                 (HeaderFacts::read(found.content.raw()), Some(Notes::default()))

@@ -317,8 +317,7 @@ fn bar(args: &RunArgs, run: &Run) -> ProgressBar {
 /// Says what is left and why, and gives the exit code.
 fn end(args: &RunArgs, summary: &Summary) -> anyhow::Result<ExitCode> {
     for error in &summary.errors {
-        // Where standard error is gone there is nobody to tell.
-        let _ = writeln!(io::stderr(), "inqueue: {error}");
+        output::tell(&error.to_string());
     }
     if !summary.finished {
         let out = args.out.display();
@@ -354,8 +353,7 @@ fn print_json(
         "drained": drained,
         "errors": summary.errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
-    writeln!(io::stdout().lock(), "{object}")?;
-    Ok(())
+    output::write_json(&mut io::stdout().lock(), &object)
 }
 
 fn print_table(
@@ -378,12 +376,12 @@ fn print_table(
     for (what, count, stream) in rows(counts) {
         write!(to, "{what:<34}{count:>12}")?;
         match stream {
-            Some(stream) => writeln!(to, "  {}", out.join(stream).display())?,
+            Some(stream) => writeln!(to, "  {}", output::shown(out.join(stream).display()))?,
             None => writeln!(to)?,
         }
     }
     if summary.finished {
-        let out = out.display();
+        let out = output::shown(out.display());
         let stream = if counts.reports > 0 { "ndr" } else { "accepted" };
         writeln!(to, "\nProve it: inqueue audit {out}")?;
         writeln!(to, "Look into it: inqueue inspect {out}/{stream}")?;

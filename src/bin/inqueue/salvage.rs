@@ -3,7 +3,7 @@
 //! Not here: what is done (`inqueue::salvage`).
 
 use crate::options::Recipients;
-use crate::output::ended;
+use crate::output::{ended, shown, write_json};
 use clap::Args;
 use inqueue::check::{Clock, Subject};
 use inqueue::mail::date::Time;
@@ -49,8 +49,7 @@ pub(crate) fn run(args: &SalvageArgs) -> anyhow::Result<ExitCode> {
     let salvaged = salvage::salvage(&subject, &args.out, &clock, true)?;
     let mut out = Vec::new();
     if args.json {
-        serde_json::to_writer(&mut out, &salvaged)?;
-        out.push(b'\n');
+        write_json(&mut out, &salvaged)?;
     } else if !args.quiet {
         write_summary(&mut out, &salvaged, &args.out)?;
     }
@@ -68,5 +67,5 @@ fn write_summary(out: &mut Vec<u8>, salvaged: &Salvaged, new: &Path) -> io::Resu
     };
     all("files", &salvaged.tally.files)?;
     all("records", &salvaged.tally.records)?;
-    writeln!(out, "{}: done; inqueue audit proves it from both", new.display())
+    writeln!(out, "{}: done; inqueue audit proves it from both", shown(new.display()))
 }

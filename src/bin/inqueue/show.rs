@@ -1,5 +1,5 @@
 //! `inqueue show QUEUE ID`: one message: its envelope for people, an empty line, its content as it
-//! is.
+//! is; on a terminal without what could do something to it.
 //!
 //! The whole queue is looked through: a queue that was put together may have an id twice, and then
 //! all messages of that id are shown, in queue order, one after the other, and standard error says
@@ -7,18 +7,19 @@
 
 use crate::message::{self, Message, Piece, write_notify};
 use crate::options::Recipients;
-use crate::output::{tell, write_shown};
+use crate::output::{Contents, tell, write_shown};
 use inqueue::limits;
 use inqueue::mail::envelope::{Ret, ReversePath};
 use inqueue::queue::segment::outcome_word;
 use inqueue::queue::segment::read::RecipientNotes;
 use inqueue::queue::{Buffers, Queue};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 /// Show a message: its envelope, an empty line, its content byte for byte
 ///
-/// Where several messages of a queue have the same id, all are shown.
+/// Where several messages of a queue have the same id, all are shown. On a terminal control
+/// characters of the content are replaced; into a file or a pipe it goes byte for byte.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArgs {
     /// The queue: FORMAT:PATH, or PATH alone
@@ -38,6 +39,7 @@ pub(crate) struct ShowArgs {
 pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let queue = Queue::open(&args.queue)?;
     let mut out = io::stdout().lock();
+    let is_terminal = out.is_terminal();
     let (mut id, mut text, mut shown) = (Vec::new(), Vec::new(), 0_u64);
     let mut buffers = Buffers::default();
     for part in queue.cut(limits::PART_BYTES_MAX)? {
@@ -58,7 +60,9 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
                 out.write_all(&text)?;
             }
             if !args.envelope {
-                message.found.content.runs().try_for_each(|run| out.write_all(run))?;
+                let mut contents = Contents::new(&mut out, is_terminal);
+                message.found.content.runs().try_for_each(|run| contents.write(run))?;
+                contents.end()?;
             }
             Ok(())
         })?;

@@ -7,14 +7,15 @@
 //! once; no live slot is written over.
 
 use super::work;
+use crate::queue::open;
 use crate::queue::postoffice::bag::{
     KEY_BYTES, Key, RECORD_BYTES, Record, SLOTS_MAX, hex_name, records,
 };
 use crate::queue::postoffice::mai::{self, COUNTER_AT};
-use crate::queue::postoffice::office::{Folder, Office, file_name};
+use crate::queue::postoffice::office::{self, Folder, Office, file_name, is_none};
 use crate::spool::drain::{Counter, NewFile, Put, TakeOut, Work};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -28,11 +29,21 @@ pub(super) struct NotIn {
     pub(super) nameless: usize,
 }
 
+/// How it is done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How {
+    /// Again, after a crash.
+    pub(super) is_redo: bool,
+    /// So that it outlives a power failure.
+    pub(super) sync: bool,
+}
+
 /// Puts files, references and records in.
-pub(super) fn put_in(office: &Office, work: &Work, is_redo: bool) -> io::Result<NotIn> {
+pub(super) fn put_in(office: &Office, work: &Work, how: How) -> io::Result<NotIn> {
+    let is_redo = how.is_redo;
     let mut not_ours = HashSet::new();
     for file in &work.files {
-        if !write_file(office, file)? {
+        if !write_file(office, file, is_redo)? {
             not_ours.insert(file.name.as_bytes());
         }
     }
@@ -53,7 +64,7 @@ pub(super) fn put_in(office: &Office, work: &Work, is_redo: bool) -> io::Result<
         }
     }
     for (bag, puts) in by_bag {
-        let left = match into_bag(office, bag, &puts, is_redo) {
+        let left = match into_bag(office, bag, &puts, how) {
             Err(error) if is_of_one_bag(&error) => puts,
             left => left?,
         };
@@ -65,6 +76,7 @@ pub(super) fn put_in(office: &Office, work: &Work, is_redo: bool) -> io::Result<
 /// A bag whose files aren't ours to open keeps its own mail waiting, and nobody else's.
 fn is_of_one_bag(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory)
+        || open::is_refusal(error)
 }
 
 /// Puts records into one bag; gives those that found no place.
@@ -72,16 +84,13 @@ pub(super) fn into_bag<'p>(
     office: &Office,
     bag: &str,
     puts: &[&'p Put],
-    is_redo: bool,
+    how: How,
 ) -> io::Result<Vec<&'p Put>> {
     let key_path = office.path(Folder::Key, &format!("{bag}.KEY"));
     let mbg_path = office.path(Folder::Mbg, &format!("{bag}.MBG"));
-    let open = |path: &Path, create: bool| {
-        OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)
-    };
-    let mut mbg_file = open(&mbg_path, true)?;
+    let mut mbg_file = open::to_change(&mbg_path, true)?;
     // A KEY is made for a bag without records alone: elsewhere it would say that all are live.
-    let mut key_file = match open(&key_path, mbg_file.metadata()?.len() == 0) {
+    let mut key_file = match open::to_change(&key_path, mbg_file.metadata()?.len() == 0) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(puts.to_vec()),
         file => file?,
     };
@@ -96,12 +105,17 @@ pub(super) fn into_bag<'p>(
         return Ok(puts.to_vec());
     }
     let before = key.clone();
-    let fill = Fill::of(&mbg, &mut key, puts, is_redo);
+    let fill = Fill::of(&mbg, &mut key, puts, how.is_redo);
     let end = mbg.len() as u64;
     for (slot, record) in &fill.reused {
         mbg_file.write_all_at(record, u64::from(*slot) * RECORD_BYTES as u64)?;
     }
     mbg_file.write_all_at(&fill.appended, end)?;
+    if how.sync && !fill.reused.is_empty() {
+        // A vacant slot that has its bit before its record would bring deleted mail back. Behind
+        // the last record the bits say nothing.
+        mbg_file.sync_data()?;
+    }
     write_key(&key_file, &before, &key)?;
     Ok(fill.waiting)
 }
@@ -208,7 +222,7 @@ pub(super) fn take_slots(office: &Office, bag: &str, out: &TakeOut) -> io::Resul
     if out.slots.is_empty() && out.rest.is_none() {
         return Ok(());
     }
-    let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path);
+    let open = |path: &Path| open::to_change(path, false);
     let mut mbg_file = open(&office.path(Folder::Mbg, &format!("{bag}.MBG")))?;
     let mut mbg = Vec::new();
     mbg_file.read_to_end(&mut mbg)?;
@@ -241,7 +255,7 @@ pub(super) fn take_slots(office: &Office, bag: &str, out: &TakeOut) -> io::Resul
 /// Takes out what slots have left: their P1, and their reference to a MAI.
 pub(super) fn take_files(office: &Office, out: &TakeOut, is_redo: bool) -> io::Result<()> {
     for file in &out.files {
-        write_file(office, file)?;
+        write_file(office, file, is_redo)?;
     }
     let remove = |folder: Folder, name: &str| {
         let path = office.path(folder, &format!("{name}.{}", folder.name()));
@@ -272,9 +286,9 @@ pub(super) fn take_files(office: &Office, out: &TakeOut, is_redo: bool) -> io::R
 /// same, and not down. One too high harms nobody; with one too low a MAI goes that is still read.
 fn set_counter(office: &Office, counter: &Counter, is_redo: bool) -> io::Result<Option<u16>> {
     let path = office.path(Folder::Mai, &format!("{}.MAI", counter.mai));
-    let file = match OpenOptions::new().read(true).write(true).open(&path) {
+    let file = match open::to_change(&path, false) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if is_none(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
     let mut start = [0; COUNTER_AT + 2];
@@ -291,20 +305,46 @@ fn set_counter(office: &Office, counter: &Counter, is_redo: bool) -> io::Result<
 }
 
 /// Makes a file, wholly or not at all. False where another program has a MAI of that name.
-fn write_file(office: &Office, file: &NewFile) -> io::Result<bool> {
+///
+/// Files aren't synced one by one: where the power failed, one of ours may have its name, and not
+/// all of its bytes. Then it is made again.
+fn write_file(office: &Office, file: &NewFile, is_redo: bool) -> io::Result<bool> {
     let folder = if file.folder == Folder::Mai.name() { Folder::Mai } else { Folder::P1 };
     let Some(name) = hex_name(file.name.as_bytes()) else { return Ok(false) };
     let path = office.path(folder, &file_name(folder, name));
-    if folder == Folder::Mai && path.exists() {
-        return Ok(fs::read(&path)? == file.bytes);
+    if folder == Folder::Mai && path.symlink_metadata().is_ok() {
+        let Some(found) = read_beginning(&path, file.bytes.len())? else { return Ok(false) };
+        if !(is_redo && is_torn(&found, &file.bytes)) {
+            return Ok(found == file.bytes);
+        }
     }
     if let Some(above) = path.parent() {
         fs::create_dir_all(above)?;
     }
     let beside = path.with_extension("NEW");
-    let mut to = File::create(&beside)?;
+    // What a crash has left is in the way; a link of that name must not be written through.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut to = File::create_new(&beside)?;
     to.write_all(&file.bytes)?;
     drop(to);
     fs::rename(&beside, &path)?;
     Ok(true)
+}
+
+/// True where a file has the beginning of these bytes, and behind that nothing, or zeros.
+fn is_torn(found: &[u8], bytes: &[u8]) -> bool {
+    let good = found.iter().zip(bytes).take_while(|(found, byte)| found == byte).count();
+    let (_, rest) = found.split_at_checked(good).unwrap_or_default();
+    found.len() <= bytes.len() && good < bytes.len() && rest.iter().all(|byte| *byte == 0)
+}
+
+/// So many bytes of what has that name, and one more where there is; none where it is no file.
+fn read_beginning(path: &Path, length: usize) -> io::Result<Option<Vec<u8>>> {
+    let Some(file) = office::open(path)? else { return Ok(None) };
+    let mut found = Vec::new();
+    file.take(length as u64 + 1).read_to_end(&mut found)?;
+    Ok(Some(found))
 }

@@ -7,9 +7,10 @@
 
 use super::DrainError;
 use crate::mail::date::Time;
+use crate::queue::open;
 use crate::queue::postoffice::office::{Folder, Office};
 use crate::spool::drain;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -90,12 +91,15 @@ impl Lock {
         path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
         let beside = path.with_extension("NEW");
         loop {
-            let is_new = !path.exists();
+            let is_new = path.symlink_metadata().is_err();
             let place = if is_new { &beside } else { &path };
-            let open = OpenOptions::new().read(true).write(true).create(is_new).open(place);
-            let mut file = match open {
-                // Its owner has given it back between the two looks at it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            let opened = if is_new { open::to_make(place) } else { open::to_change(place, false) };
+            let mut file = match opened {
+                // Its owner has given it back between the two looks at it; a link to nothing would
+                // be looked at for ever.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
+                    continue;
+                }
                 opened => opened.map_err(failed)?,
             };
             match file.try_lock() {
@@ -212,6 +216,7 @@ fn age_s(file: &File, owner: &Owner) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::OpenOptions;
     use std::time::{Duration, SystemTime};
 
     const NOW_S: i64 = 1_800_000_000;

@@ -27,6 +27,7 @@ use crate::queue::{Queue, Span, postoffice};
 use crate::spool::drain::{self, DrainLog, OfficeId, Put, Step, Work};
 use crate::spool::folder::{self, Planned};
 use crate::spool::{SpoolError, Sync, commits};
+use apply::How;
 use orders::Orders;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -321,9 +322,11 @@ impl Drainer {
     }
 
     fn put_in<'b, 'p>(&mut self, going: Going<'b, 'p>) -> Result<Going<'b, 'p>, DrainError> {
+        let sync = self.sync;
         let put = |mut way: OnTheWay<'b, 'p>| {
             if !way.is_put_in {
-                let not_in = apply::put_in(&way.site.office(), &way.work, way.is_redo);
+                let how = How { is_redo: way.is_redo, sync };
+                let not_in = apply::put_in(&way.site.office(), &way.work, how);
                 let not_in = not_in.map_err(way.site.failed())?;
                 way.waiting = not_in.waiting;
                 way.reports_left += not_in.nameless as u64;
@@ -385,8 +388,13 @@ impl Drainer {
     fn place_waiting(&mut self, site: &Site<'_>) -> Result<(), DrainError> {
         let Some(waiting) = self.state.put_in.remove(&site.id) else { return Ok(()) };
         for put in waiting {
-            let left = apply::into_bag(&site.office(), &put.bag, &[&put], true);
-            match left.map_err(site.failed()) {
+            let how = How { is_redo: true, sync: self.sync };
+            let left = apply::into_bag(&site.office(), &put.bag, &[&put], how);
+            let left = left.map_err(site.failed()).and_then(|left| {
+                // Once the log says that it is placed, it is looked for no more.
+                self.sync_site(site).map(|()| left)
+            });
+            match left {
                 Ok(left) if left.is_empty() => {
                     self.drained.records += 1;
                     self.drained.reports += u64::from(put.is_report);
@@ -405,10 +413,13 @@ impl Drainer {
 
     /// Waits until all that was written to the post offices' file system is on the disk.
     fn sync(&self, going: &[OnTheWay<'_, '_>]) -> Result<(), DrainError> {
-        let (true, Some(first)) = (self.sync, going.first()) else { return Ok(()) };
-        let root = &first.site.root;
-        let sync = || -> io::Result<()> { Ok(rustix::fs::syncfs(std::fs::File::open(root)?)?) };
-        sync().map_err(first.site.failed())
+        going.first().map_or(Ok(()), |first| self.sync_site(first.site))
+    }
+
+    fn sync_site(&self, site: &Site<'_>) -> Result<(), DrainError> {
+        let sync =
+            || -> io::Result<()> { Ok(rustix::fs::syncfs(std::fs::File::open(&site.root)?)?) };
+        if self.sync { sync().map_err(site.failed()) } else { Ok(()) }
     }
 }
 
@@ -429,9 +440,11 @@ pub enum DrainError {
     NotDrainable { path: PathBuf },
     #[error("{}: not all of it is judged: nothing is drained before it is", run.display())]
     NotCommitted { run: PathBuf },
-    #[error("{}: cannot write: {source}", path.display())]
+    #[error("{}: cannot write: {source} (nothing is drained: run again when it is mended)",
+        path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{}: cannot be drained: {source} (it is as it was, or goes on later)", path.display())]
+    #[error("{}: cannot be drained: {source} (it is as it was, or goes on when you run again)",
+        path.display())]
     Office { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Run(#[from] SpoolError),

@@ -12,8 +12,8 @@ use crate::mail::date::Time;
 use crate::queue::postoffice::bag::Record;
 use crate::queue::postoffice::tables::Tables;
 use crate::spool::drain::Put;
+use crate::spool::private;
 use std::collections::HashMap;
-use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -112,7 +112,7 @@ impl Tell {
         if self.lines.is_empty() {
             return;
         }
-        let file = OpenOptions::new().append(true).create(true).open(run.join(NAME));
+        let file = private::append(&run.join(NAME));
         // The log of the drain has it all: what is told is for people.
         let _ = file.and_then(|mut file| file.write_all(&self.lines));
         self.lines.clear();

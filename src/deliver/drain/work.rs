@@ -12,6 +12,7 @@ use crate::limits;
 use crate::mail::address::Mailbox;
 use crate::mail::date::Time;
 use crate::mail::msmail::{self, Kind};
+use crate::queue::open;
 use crate::queue::postoffice::bag::{
     HexName, Key, NewRecord, Record, SLOTS_MAX, hex_name, hex_name_of, records,
 };
@@ -368,7 +369,7 @@ struct Names<'o> {
 impl<'o> Names<'o> {
     fn open(office: &'o Office) -> Self {
         let path = office.path(Folder::Glb, "CONTROL.GLB");
-        let control = std::fs::OpenOptions::new().read(true).write(true).open(path).ok();
+        let control = open::to_change(&path, false).ok();
         let mut octets = [0; 4];
         let is_read =
             |file: &std::fs::File| file.read_exact_at(&mut octets, NEXT_NAME_AT as u64).is_ok();
@@ -382,7 +383,7 @@ impl<'o> Names<'o> {
         while self.next < NAMES_END {
             let name = hex_name_of(self.next);
             self.next += 1;
-            let is_taken = |folder| self.office.named(folder, name).exists();
+            let is_taken = |folder| self.office.named(folder, name).symlink_metadata().is_ok();
             if ![Folder::Mai, Folder::P1, Folder::Att].into_iter().any(is_taken) {
                 return Some(name);
             }

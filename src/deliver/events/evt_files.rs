@@ -14,10 +14,11 @@ use crate::event::evt::{self, END_BYTES, Extent};
 use crate::event::told::Told;
 use crate::limits;
 use crate::queue::bytes::FileBytes;
+use crate::spool::private;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// A log that is being written.
@@ -60,7 +61,7 @@ impl EvtFiles {
         computer: &str,
     ) -> Result<Self, DeliverError> {
         let place = Place::check(path, false)?;
-        let file = File::create_new(place.partial()).map_err(|source| place.failed(source))?;
+        let file = private::create_new(place.partial()).map_err(|source| place.failed(source))?;
         let log = Self::new(path, bytes_max, computer, file, Extent::new(1));
         Self { places: Some(vec![place]), ..log }.begun()
     }
@@ -99,7 +100,9 @@ impl EvtFiles {
         }
         let path_now = name(path, index);
         let failed = |source| DeliverError::Write { path: path_now.clone(), source };
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path_now);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(private::FILE_MODE);
+        let file = options.open(&path_now);
         let file = file.map_err(failed)?;
         lock(&file).map_err(failed)?;
         // What stands behind the last whole record was never whole.
@@ -191,11 +194,12 @@ impl EvtFiles {
         let path = name(&self.path, self.index);
         let file = if let Some(places) = &mut self.places {
             let place = Place::check(&path, false)?;
-            let file = File::create_new(place.partial()).map_err(|source| place.failed(source))?;
+            let file =
+                private::create_new(place.partial()).map_err(|source| place.failed(source))?;
             places.push(place);
             file
         } else {
-            let made = File::create_new(&path).and_then(|file| lock(&file).map(|()| file));
+            let made = private::create_new(&path).and_then(|file| lock(&file).map(|()| file));
             made.map_err(|source| DeliverError::Write { path, source })?
         };
         self.file = file;

@@ -14,8 +14,10 @@ use super::target::EventTarget;
 use crate::deliver::DeliverError;
 use crate::spool::commits::{self, Sealed};
 use crate::spool::folder::{self, Planned};
+use crate::spool::private;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// What was logged of a run.
@@ -150,7 +152,8 @@ impl Follow {
         if !self.is_file() {
             let path = self.checkpoint();
             let beside = path.with_extension("tmp");
-            let written = fs::write(&beside, format!("{}\n", self.at));
+            let written = private::create(&beside)
+                .and_then(|mut file| file.write_all(format!("{}\n", self.at).as_bytes()));
             let named = written.and_then(|()| fs::rename(&beside, &path));
             named.map_err(|source| DeliverError::Write { path, source })?;
         }

@@ -12,9 +12,11 @@ use crate::event::logs::{Session, System};
 use crate::event::syslog;
 use crate::event::told::Told;
 use crate::limits;
+use crate::spool::private;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -223,7 +225,7 @@ pub(super) fn lock(file: &File) -> io::Result<()> {
 impl Lines {
     fn create(path: &Path) -> Result<Self, DeliverError> {
         let place = Place::check(path, false)?;
-        let file = File::create_new(place.partial()).map_err(|source| place.failed(source))?;
+        let file = private::create_new(place.partial()).map_err(|source| place.failed(source))?;
         Ok(Self::new(file, path, Some(place)))
     }
 
@@ -236,7 +238,8 @@ impl Lines {
     fn open(path: &Path) -> Result<(Self, u64, Option<Vec<u8>>), DeliverError> {
         let failed = |source| DeliverError::Write { path: path.to_owned(), source };
         let mut options = OpenOptions::new();
-        let file = options.read(true).append(true).create(true).open(path).map_err(failed)?;
+        options.read(true).append(true).create(true).mode(private::FILE_MODE);
+        let file = options.open(path).map_err(failed)?;
         lock(&file).map_err(failed)?;
         let mut reader = BufReader::with_capacity(limits::BUFFER_BYTES, &file);
         let (mut lines, mut length, mut line, mut last) = (0, 0, Vec::new(), None);

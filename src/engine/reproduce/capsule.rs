@@ -11,11 +11,11 @@ use crate::mail::content::Content;
 use crate::mail::envelope::Condition;
 use crate::queue::postoffice::tables::Tables;
 use crate::queue::segment::{read, write};
-use crate::queue::{Format, Found, Framed, Source};
+use crate::queue::{Format, Found, Framed, Source, open};
 use crate::spool::plan::{Options, PlannedDirectory};
+use crate::spool::private;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -197,7 +197,7 @@ impl Capsule {
         let failed = |source| ReproduceError::Read { path: path.to_owned(), source };
         let not_one = |what: String| ReproduceError::NotACapsule { path: path.to_owned(), what };
         let mut text = Vec::new();
-        let file = File::open(path).map_err(failed)?;
+        let file = open::to_read(path).map_err(failed)?;
         // What else is named here may be a queue, of any size.
         (&file).take(1).read_to_end(&mut text).map_err(failed)?;
         if text != b"{" {
@@ -239,7 +239,7 @@ impl Capsule {
                 serde_json::json!({ NAME: VERSION, "checksum": checksum, "capsule": capsule });
             let mut text = serde_json::to_vec_pretty(&all)?;
             text.push(b'\n');
-            let mut file = File::create_new(path)?;
+            let mut file = private::create_new(path)?;
             file.write_all(&text)?;
             file.sync_all()
         };

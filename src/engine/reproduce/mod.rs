@@ -88,7 +88,7 @@ pub fn reproduce(
         End::Said(words) => serde_json::from_slice(&words)
             .map_err(|error| EngineError::Process(io::Error::other(error))),
         End::Died(end, in_hand) => {
-            let Some(in_hand) = in_hand.first() else {
+            let Some((in_hand, _)) = in_hand.first() else {
                 let end = format!("it ended before it had the message in hand ({end})");
                 return Err(EngineError::Process(io::Error::other(end)));
             };
@@ -121,7 +121,7 @@ fn walk(
     let (folder, stop, known) = (RunFolder::nowhere(), Stop::default(), Known::default());
     let settings = Settings { workers: Some(1), sync: Sync::Never, breaker: 0, stop: &stop };
     let mut context = Context::new(&folder, &plan, &[], directory, &settings, board, &known);
-    context.trial = Some(0);
+    context.trial = Some((0, 0));
     let office = capsule.office.as_ref().map(Directory::of_office);
     isolate::install_hook();
     isolate::keep();

@@ -9,6 +9,7 @@
 use super::{Entry, FileList, FilesError, Folder};
 use crate::queue::bytes::{FileBytes, Identity};
 use crate::queue::ffapi::read::{Bytes, begins_message, messages};
+use crate::queue::open;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -69,18 +70,14 @@ fn one(queue: &Path, root: &Path) -> Result<FileList, FilesError> {
     for named in look_at(queue).map_err(failed)?.names {
         for candidate in candidates(name, &named) {
             let path = root.join(OsStr::from_bytes(&candidate));
-            if let Ok(identity) = Identity::at(&path).and_then(|found| file_only(&path, found)) {
+            let found = open::to_read(&path).and_then(|file| file.metadata());
+            if let Ok(identity) = found.map(|found| Identity::of(&found)) {
                 entries.insert(physical_name(&candidate), (identity.size, identity.mtime_ns));
                 break;
             }
         }
     }
     Ok(FileList::of(&entries, 0))
-}
-
-/// Opening a pipe would wait for ever.
-fn file_only(path: &Path, identity: Identity) -> io::Result<Identity> {
-    if path.is_file() { Ok(identity) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 fn physical_name(name: &[u8]) -> Vec<u8> {

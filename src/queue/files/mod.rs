@@ -7,14 +7,15 @@
 //!
 //! Not here: reading the files, following a folder that changes, and Maildir++ folders within a
 //! Maildir (`.Sent/cur`): each is a queue of its own. Symbolic links are followed to files, not to
-//! folders. Unix only.
+//! folders (but for `new` and `cur` themselves), and only as `queue::open` says. Unix only.
 //!
 //! Invariants: paths are ascending without a double; `read_from` of what `write_to` wrote is the
 //! same list.
 //!
 //! Failure: a file that vanishes between listing and looking at it ends the listing with an error:
 //! the folder is in use, and a list of it would be true of no moment. What is neither file nor
-//! folder (sockets, pipes, devices, links to a folder or to nothing) is passed over and counted. A
+//! folder (sockets, pipes, devices, links to a folder or to nothing, or of somebody who may not
+//! make them) is passed over and counted. A
 //! written list with any byte changed is refused.
 //!
 //! # A list as bytes

@@ -7,6 +7,7 @@
 
 use super::{Entry, FileList, FilesError, Folder};
 use crate::limits;
+use crate::queue::open;
 use rayon::prelude::*;
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
@@ -68,6 +69,10 @@ pub(super) fn take(root: &Path, folder: Folder) -> Result<FileList, FilesError> 
 fn list_maildir(root: &Path, names: &mut Names) -> Result<(), FilesError> {
     let mut found = 0;
     for part in ["new", "cur"] {
+        if followed(&root.join(part)).is_ok_and(|folder| folder.is_none()) {
+            names.passed_over += 1;
+            continue;
+        }
         match list_folder(root, part.as_bytes(), names, |_| {}) {
             Ok(()) => found += 1,
             Err(FilesError::List { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
@@ -140,13 +145,24 @@ fn look(root: &Path, names: &Names, places: &[(usize, usize)]) -> Result<Vec<Loo
         path.truncate(root_len);
         path.extend_from_slice(names.get(*place));
         let file = Path::new(OsStr::from_bytes(&path));
-        looked.push(match fs::metadata(file) {
-            Ok(metadata) => metadata.is_file().then(|| (metadata.len(), mtime_ns(&metadata))),
+        looked.push(match followed(file) {
+            Ok(None) => None,
+            Ok(Some(found)) => found.is_file().then(|| (found.len(), mtime_ns(&found))),
             Err(error) if is_dangling_link(file, &error) => None,
             Err(error) => return Err(look_error(file.to_path_buf(), error)),
         });
     }
     Ok(looked)
+}
+
+/// What a file is; none where it is behind a link that isn't followed.
+fn followed(path: &Path) -> io::Result<Option<Metadata>> {
+    let found = fs::symlink_metadata(path)?;
+    if !found.is_symlink() {
+        return Ok(Some(found));
+    }
+    let target = fs::metadata(path)?;
+    Ok(open::may_be_followed(&found, &target).then_some(target))
 }
 
 fn look_error(path: PathBuf, source: io::Error) -> FilesError {

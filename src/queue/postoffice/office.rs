@@ -1,16 +1,15 @@
 //! The files of a post office, found by name without regard to case, and read whole.
 //!
 //! Not here: what is in them, and writing. Names that are looked for are ours or hex names, so that
-//! none leads out of the post office. Invariants: what isn't a regular file isn't there (a pipe
-//! would be waited for); no file is read past its bound.
+//! none leads out of the post office. Invariants: what isn't a regular file isn't there, nor
+//! what `queue::open` refuses; no file is read past its bound.
 
 use super::bag::HexName;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Folders of a post office that are read.
@@ -153,7 +152,12 @@ impl Office {
         bytes_max: u64,
         out: &mut Vec<u8>,
     ) -> io::Result<Found> {
-        let Some(file) = self.open(folder, name)? else { return Ok(Found::Missing) };
+        let file = match crate::queue::open::to_read(&self.path(folder, name)) {
+            Err(error) if is_none(&error) && !is_needed(folder, &error) => {
+                return Ok(Found::Missing);
+            }
+            opened => opened?,
+        };
         let start = out.len();
         file.take(bytes_max + 1).read_to_end(out)?;
         if (out.len() - start) as u64 > bytes_max {
@@ -199,15 +203,24 @@ pub enum Found {
 /// # Errors
 /// Whatever the system says.
 pub fn open(path: &Path) -> io::Result<Option<File>> {
-    // A pipe that nobody writes to would be waited for.
-    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let opened = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
-    match opened {
-        Ok(file) if file.metadata()?.is_file() => Ok(Some(file)),
-        Ok(_) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+    match crate::queue::open::to_read(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if is_none(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// A table that is there and can't be read isn't one that is missing: without its users a post
+/// office would refuse all of its mail.
+fn is_needed(folder: Folder, error: &io::Error) -> bool {
+    let is_table = matches!(folder, Folder::Glb | Folder::Xtn | Folder::Mem);
+    is_table && crate::queue::open::is_refusal(error)
+}
+
+/// True where an error of opening a file says that there is none: also no link may be followed to
+/// it.
+pub fn is_none(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || crate::queue::open::is_refusal(error)
 }
 
 /// `00000062.MAI`.

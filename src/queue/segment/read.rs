@@ -301,7 +301,7 @@ pub struct RecipientNotes<'a> {
 /// Reads an envelope; its recipients are put into `recipients`, which is emptied first.
 ///
 /// `None`: a field reaches past the end or has a wrong length, or there are more than
-/// [`limits::RECIPIENTS_MAX`] recipients.
+/// [`limits::RECIPIENTS_MAX`] recipients or [`limits::ENVELOPE_HOPS_MAX`] hops or originals.
 pub fn envelope<'a>(
     bytes: &'a [u8],
     fallback: QueueId<'a>,
@@ -320,17 +320,21 @@ pub fn envelope<'a>(
             tag::NEXT_ATTEMPT => envelope.next_attempt = Some(time(value)?),
             tag::EXPIRY => envelope.expiry = Some(time(value)?),
             tag::PRIORITY => envelope.priority = byte(value)?,
-            tag::HOP => envelope.hops.push(value),
+            tag::HOP if envelope.hops.len() < limits::ENVELOPE_HOPS_MAX => {
+                envelope.hops.push(value);
+            }
             tag::ENVID => envelope.envid = Some(value),
             tag::RET => envelope.ret = Some(if byte(value)? == 1 { Ret::Full } else { Ret::Hdrs }),
             tag::BODY => envelope.body = byte(value)?,
             tag::HOP_LIMIT => envelope.hop_limit = Some(u32::from_le_bytes(value.try_into().ok()?)),
             tag::ORIGINAL if value.is_empty() => return None,
-            tag::ORIGINAL => envelope.originals.push(value),
+            tag::ORIGINAL if envelope.originals.len() < limits::ENVELOPE_HOPS_MAX => {
+                envelope.originals.push(value);
+            }
             tag::RECIPIENT if recipients.len() < limits::RECIPIENTS_MAX => {
                 recipients.push(recipient(value)?);
             }
-            tag::RECIPIENT => return None,
+            tag::RECIPIENT | tag::HOP | tag::ORIGINAL => return None,
             _ => check_length(tag, value)?,
         }
     }

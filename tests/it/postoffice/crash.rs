@@ -9,6 +9,7 @@ use super::small::{
     ANN, BOB, FIRST_NAME, Letter, Office, PO2, Tree, assert_sound, letter, name_in, offices,
     restore, tree,
 };
+use crate::crash::Numbers;
 use crate::support::{Queue, assert_done, assert_same_streams};
 use inqueue::queue::postoffice::bag::{Key, Record, records};
 use inqueue::queue::postoffice::{mai, p1::P1};
@@ -19,19 +20,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-/// Numbers from a seed (`SplitMix64`).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-}
 
 /// All kinds of ends, but for full mailbags: they have thousands of files.
 const MIX: &str = "invalid-sender-and-recipients=0.1,unknown-recipient=0.1,list-expansion=0.1,\
@@ -90,14 +78,14 @@ fn command(queue: &Queue, out: &str) -> Command {
 }
 
 /// The number that a MAI, P1 or ATT file is named by.
-fn number(path: &str) -> Option<u32> {
+pub(crate) fn number(path: &str) -> Option<u32> {
     let stem = path.rsplit('/').next()?.split('.').next()?;
     (stem.len() == 8).then(|| u32::from_str_radix(stem, 16).ok())?
 }
 
 /// A tree with the names that a drain gives made alike, in their order, and without the counts of
 /// KEYs and the next name of CONTROL.
-fn alike(tree: &Tree, old: &BTreeSet<u32>) -> Tree {
+pub(crate) fn alike(tree: &Tree, old: &BTreeSet<u32>) -> Tree {
     // Names are given one by one within a post office: the first folder of the path.
     let mut given: HashMap<String, BTreeSet<u32>> = HashMap::new();
     let office = |path: &str| path.split('/').next().unwrap().to_owned();

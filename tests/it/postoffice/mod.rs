@@ -4,7 +4,7 @@
 //! Not here: the formats of single files (unit tests of `queue::postoffice`), and what `audit`
 //! finds where someone has altered a drained run.
 
-mod crash;
+pub(crate) mod crash;
 mod damage;
 mod full;
 mod locks;

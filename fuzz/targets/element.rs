@@ -1,0 +1,5 @@
+//! The target `element`: see `checks`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| inqueue_fuzz::element(data));

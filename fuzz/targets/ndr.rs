@@ -1,0 +1,5 @@
+//! The target `ndr`: see `checks`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| inqueue_fuzz::report(data));

@@ -1,0 +1,184 @@
+//! Deaths of messages, and what tells them from a broken program.
+
+use crate::support::{Queue, assert_same_streams, audit, events, inqueue, messages, text};
+use inqueue_gen::Format;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+/// Every kind of death, with what the event says of it. Memory ends in an abort, as the stack
+/// does.
+const KINDS: [(&str, &str); 6] = [
+    ("segv", "died of SIGSEGV"),
+    ("bus", "died of SIGBUS"),
+    ("abort", "died of SIGABRT"),
+    ("stack", "died of SIGABRT"),
+    ("oom", "died of SIGABRT"),
+    ("hang", "took longer than a message may"),
+];
+const OPTIONS: [&str; 4] = ["--part-size", "64K", "--memory-limit", "256M"];
+
+/// Messages that kill, each kind in a queue of its own: exactly those are quarantined, byte for
+/// byte, with their signatures; and the bytes are the same at any number of workers.
+fn only_the_culprits(kind: &str, said: &str, messages_in_all: u64) {
+    let hazards = format!("fault-{kind}=0.01,mixed-outcomes=0.2");
+    let queue = Queue::new(Format::Segment, messages_in_all, &hazards);
+    for workers in ["1", "2", "5"] {
+        let mut command = queue.command(workers);
+        command.args(OPTIONS).args(["--workers", workers]);
+        // Others must have time enough on a busy machine: they would be tried, and acquitted.
+        let timeout = if kind == "hang" { "400ms" } else { "60s" };
+        command.args(["--message-timeout", timeout]);
+        let output = command.env("RUST_BACKTRACE", "0").output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{kind}: {}", text(&output.stderr));
+        queue.assert_clean(workers);
+        assert_same_streams(&queue.out("1"), &queue.out(workers));
+    }
+    let manifest = fs::read_to_string(queue.made().join("manifest.jsonl")).unwrap();
+    let lines = manifest.lines().skip(1).map(|line| serde_json::from_str(line).unwrap());
+    let culprits: Vec<Value> = lines.filter(|line: &Value| !line["fault"].is_null()).collect();
+    assert!(culprits.len() > 3, "{kind}: {}", culprits.len());
+    assert_eq!(messages(&queue.out("1"), "quarantine").len(), culprits.len());
+    let told = events(&queue.out("1"));
+    let told: Vec<_> = told.iter().filter(|event| event["number"] == 2380).collect();
+    assert_eq!(told.len(), culprits.len());
+    for (event, culprit) in told.iter().zip(&culprits) {
+        let marker = format!("{kind}:{}", event["stage"].as_str().unwrap());
+        assert_eq!(culprit["fault"], marker.as_str());
+        assert_eq!(event["fault"], said);
+    }
+}
+
+#[test]
+fn fault_segv() {
+    only_the_culprits("segv", KINDS[0].1, 800);
+}
+
+#[test]
+fn fault_bus() {
+    only_the_culprits("bus", KINDS[1].1, 800);
+}
+
+#[test]
+fn fault_abort() {
+    only_the_culprits("abort", KINDS[2].1, 800);
+}
+
+#[test]
+fn fault_stack() {
+    only_the_culprits("stack", KINDS[3].1, 800);
+}
+
+#[test]
+fn fault_oom() {
+    only_the_culprits("oom", KINDS[4].1, 500);
+}
+
+#[test]
+fn fault_hang() {
+    only_the_culprits("hang", KINDS[5].1, 500);
+}
+
+/// An mbox in which some messages carry a marker; a run of it.
+struct Mail {
+    folder: tempfile::TempDir,
+}
+
+impl Mail {
+    fn new(markers: &[Option<&str>]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("users"), "good@here.example\n").unwrap();
+        let message = |(number, marker): (usize, Option<&str>)| {
+            let fault = marker.map_or_else(String::new, |m| format!("X-Inqueue-Fault: {m}\n"));
+            format!(
+                "From a@there.example Thu Jan  1 00:00:00 2026\nReturn-Path: <a@there.example>\n\
+                 X-Original-To: good@here.example\n{fault}Subject: number {number}\n\nbody\n\n"
+            )
+        };
+        let mbox: String = markers.iter().copied().enumerate().map(message).collect();
+        fs::write(folder.path().join("queue.mbox"), mbox).unwrap();
+        Self { folder }
+    }
+
+    fn run(&self, out: &str, options: &[&str]) -> std::process::Output {
+        inqueue()
+            .current_dir(self.folder.path())
+            .args(["run", "queue.mbox", "--directory", "users", "--out", out, "--json"])
+            .args(options)
+            .env("RUST_BACKTRACE", "0")
+            .output()
+            .unwrap()
+    }
+
+    fn out(&self, out: &str) -> std::path::PathBuf {
+        self.folder.path().join(out)
+    }
+}
+
+fn quarantined(run: &Path) -> usize {
+    messages(run, "quarantine").len()
+}
+
+/// The same fault on many messages in a row is a broken program: the run ends, none of the row is
+/// set aside, and the next run goes on; when it isn't to be asked, all of them are.
+#[test]
+fn a_row_of_one_fault_ends_the_run_and_sets_nothing_aside() {
+    for kind in ["decide", "segv:decide"] {
+        let row = |at: usize| (10..34).contains(&at).then_some(kind);
+        let mail = Mail::new(&(0..60).map(row).collect::<Vec<_>>());
+        for (out, workers, size) in [("1", "1", "1M"), ("2", "2", "1M"), ("small", "1", "600")] {
+            let options = ["--workers", workers, "--part-size", size];
+            let output = mail.run(out, &options);
+            assert_eq!(output.status.code(), Some(1), "{kind} {out}");
+            let said = text(&output.stderr);
+            assert!(said.contains("on too many messages in a row"), "{kind} {out}: {said}");
+            let log = fs::read_to_string(mail.out(out).join("commits")).unwrap();
+            assert!(log.lines().all(|line| line.contains("\"quarantined\":0")), "{kind}: {log}");
+            let again = mail.run(out, &options);
+            assert_eq!(again.status.code(), Some(1), "{kind} {out}: it is as broken as before");
+            let output = mail.run(out, &[&options[..], &["--breaker", "0"]].concat());
+            assert_eq!(output.status.code(), Some(3), "{kind} {out}: {}", text(&output.stderr));
+            assert_eq!(quarantined(&mail.out(out)), 24, "{kind} {out}");
+            assert_eq!(messages(&mail.out(out), "accepted").len(), 36);
+            let report = audit(&mail.out(out), None);
+            assert_eq!(["lost", "doubled", "wrong"].map(|k| report[k].as_u64()), [Some(0); 3]);
+        }
+    }
+}
+
+/// Fewer in a row than the breaker's number are the mail's: they are set aside.
+#[test]
+fn a_shorter_row_is_bad_mail() {
+    let row = |at: usize| (10..29).contains(&at).then_some("abort:render");
+    let mail = Mail::new(&(0..60).map(row).collect::<Vec<_>>());
+    let output = mail.run("run", &["--workers", "2"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert_eq!(quarantined(&mail.out("run")), 19);
+}
+
+/// A death in a report makes a dead letter of it, one in an event leaves an event made from
+/// numbers: as a panic there does, to the byte but for what happened.
+#[test]
+fn a_death_in_reporting_is_as_a_panic_there() {
+    for stage in ["ndr", "event"] {
+        let dies = format!("segv:{stage}");
+        let at = |number: usize, marker: &'static str| (number % 5 == 2).then_some(marker);
+        let dies: &'static str = dies.leak();
+        let mails = [
+            Mail::new(&(0..20).map(|n| at(n, stage)).collect::<Vec<_>>()),
+            Mail::new(&(0..20).map(|n| at(n, dies)).collect::<Vec<_>>()),
+        ];
+        let numbers = mails.map(|mail| {
+            let queue = fs::read_to_string(mail.out("queue.mbox")).unwrap();
+            let bad = queue.replace("X-Original-To: good@", "X-Original-To: nobody@");
+            fs::write(mail.out("queue.mbox"), bad).unwrap();
+            let output = mail.run("run", &["--part-size", "700"]);
+            assert_eq!(output.status.code(), Some(3), "{stage}: {}", text(&output.stderr));
+            let count = |stream| messages(&mail.out("run"), stream).len();
+            let told = events(&mail.out("run"));
+            let told: Vec<_> = told.iter().map(|event| event["number"].as_u64()).collect();
+            (["accepted", "ndr", "dead-letter", "quarantine"].map(count), told)
+        });
+        assert_eq!(numbers[0], numbers[1], "{stage}");
+    }
+}

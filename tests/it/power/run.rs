@@ -1,0 +1,102 @@
+//! Runs that are cut off.
+
+use super::faults::{Bench, Struck, goes_on};
+use super::{Scene, Survives, Tried, assert_same_run, disk, is_skipped};
+use crate::support::{NOW, STREAMS, inqueue};
+use inqueue_gen::{Format, Mix, Options};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Something for each stream.
+const MIX: &str = "invalid-sender-and-recipients=0.2,unknown-recipient=0.2,corrupt-message=0.2,\
+    not-due=0.2,list-expansion=0.2";
+
+/// A small queue in a folder, and runs of it.
+struct Small {
+    _folder: tempfile::TempDir,
+    root: PathBuf,
+    made: PathBuf,
+}
+
+impl Small {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let (hazards, format) = (Mix::parse(MIX).unwrap(), Format::Segment);
+        let options =
+            Options { messages: 12, size_mean: 300, format, hazards, ..Options::default() };
+        let made = root.join("made");
+        inqueue_gen::generate(&options, &made).unwrap();
+        Self { _folder: folder, root, made }
+    }
+
+    fn command(&self, base: &Path, sync: &str) -> Command {
+        let mut command = inqueue();
+        let queue = self.made.join(Format::Segment.queue());
+        command.arg("run").arg(format!("segment:{}", queue.display()));
+        command.args(["--now", NOW, "--hostname", "mta.example", "--quiet", "--workers", "1"]);
+        command.args(["--part-size", "4K", "--sync", sync]);
+        command.arg("--directory").arg(self.made.join("directory.txt"));
+        // The folder that the run is made in is new, too.
+        command.arg("--out").arg(base.join("runs/run"));
+        command
+    }
+}
+
+fn check(base: &Path, whole: &Path) {
+    assert_same_run(&base.join("runs/run"), &whole.join("runs/run"));
+}
+
+fn cut_off(sync: &str, choices: &[Survives]) -> Tried {
+    let small = Small::new();
+    let command = |base: &Path, sync: &str| small.command(base, sync);
+    let begin = disk::Image::new();
+    let scene = Scene { folder: &small.root, begin, command: &command, sync, check: &check };
+    let tried = scene.cut_off(choices);
+    let run = small.root.join("v000000/runs/run");
+    for stream in STREAMS {
+        assert!(run.join(stream).read_dir().unwrap().next().is_some(), "nothing in {stream}");
+    }
+    let parts = std::fs::read_to_string(run.join("commits")).unwrap().lines().count();
+    assert!(parts >= 3, "{parts} parts");
+    tried
+}
+
+/// Runs on a disk that fails; how many faults of each kind.
+pub(super) fn faults() -> Struck {
+    let small = Small::new();
+    let command = |base: &Path, sync: &str| small.command(base, sync);
+    let begin = disk::Image::new();
+    let bench = Bench {
+        folder: &small.root,
+        begin,
+        command: &command,
+        check: &check,
+        between: &goes_on,
+        log: "/commits",
+    };
+    bench.strike_all()
+}
+
+#[test]
+fn a_run_survives_a_power_failure_at_every_point() {
+    if is_skipped("a_run_survives_a_power_failure_at_every_point") {
+        return;
+    }
+    let tried = cut_off("commit", &Survives::ALL);
+    eprintln!("{tried:?}");
+    assert!(tried.points >= 70 && tried.states >= 250 && tried.twice >= 20, "{tried:?}");
+}
+
+/// What `--sync end` and `never` promise: a killed process, while the power is on.
+#[test]
+fn a_run_that_syncs_late_or_never_survives_a_kill_at_every_point() {
+    if is_skipped("a_run_that_syncs_late_or_never_survives_a_kill_at_every_point") {
+        return;
+    }
+    for sync in ["end", "never"] {
+        let tried = cut_off(sync, &[Survives::All]);
+        eprintln!("{sync}: {tried:?}");
+        assert!(tried.points >= 40 && tried.states >= 30 && tried.twice >= 3, "{tried:?}");
+    }
+}
