@@ -6,7 +6,7 @@
 //! while a message is in hand and leaves all other panics to the hook that was there before. An
 //! abort, a stack overflow or a signal isn't caught here: no code in the process can. It is the
 //! fence round the process (`fence`) that learns of them; when the message comes again, its fault
-//! is known, and [`enter`] throws it: all is then as if it had panicked.
+//! is known, and `enter` throws it: all is then as if it had panicked.
 
 use crate::limits;
 use std::backtrace::Backtrace;
