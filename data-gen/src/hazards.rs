@@ -110,6 +110,22 @@ hazards! {
     Postmaster "postmaster-without-domain" 500 Any "mail to postmaster, no domain given"
 }
 
+impl Hazard {
+    /// A fault of the library, which its message asks for.
+    pub(crate) const fn is_fault(self) -> bool {
+        matches!(
+            self,
+            Self::FaultPanic
+                | Self::FaultSegv
+                | Self::FaultBus
+                | Self::FaultAbort
+                | Self::FaultStack
+                | Self::FaultOom
+                | Self::FaultHang
+        )
+    }
+}
+
 /// What a user asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Mix {

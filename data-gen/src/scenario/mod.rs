@@ -94,14 +94,8 @@ impl Maker<'_> {
             | Hazard::NdrLoop
             | Hazard::MessageLoop
             | Hazard::SystemMail
-            | Hazard::FaultPanic
-            | Hazard::FaultSegv
-            | Hazard::FaultBus
-            | Hazard::FaultAbort
-            | Hazard::FaultStack
-            | Hazard::FaultOom
-            | Hazard::FaultHang
             | Hazard::NotDue => self.trouble(hazard),
+            fault if fault.is_fault() => self.trouble(fault),
             _ => self.content(hazard),
         }
     }

@@ -295,16 +295,9 @@ fn can_be_native(hazard: Hazard) -> bool {
             | Hazard::NamedProperties
             | Hazard::Receipts
             | Hazard::SizeNotLogged
-            | Hazard::FaultPanic
-            | Hazard::FaultSegv
-            | Hazard::FaultBus
-            | Hazard::FaultAbort
-            | Hazard::FaultStack
-            | Hazard::FaultOom
-            | Hazard::FaultHang
             | Hazard::DeepNesting
             | Hazard::RecordInContent
-    )
+    ) && !hazard.is_fault()
 }
 
 #[cfg(test)]

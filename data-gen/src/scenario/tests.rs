@@ -52,13 +52,6 @@ fn expected(hazard: Hazard) -> &'static [(Outcome, &'static str)] {
         ],
         Hazard::SystemMail
         | Hazard::UnknownRecipient
-        | Hazard::FaultPanic
-        | Hazard::FaultSegv
-        | Hazard::FaultBus
-        | Hazard::FaultAbort
-        | Hazard::FaultStack
-        | Hazard::FaultOom
-        | Hazard::FaultHang
         | Hazard::HugeList
         | Hazard::ListExpansion
         | Hazard::BadReplyTo
@@ -66,6 +59,7 @@ fn expected(hazard: Hazard) -> &'static [(Outcome, &'static str)] {
         | Hazard::NamedProperties
         | Hazard::SubjectTruncated
         | Hazard::Nul => &[(Failed, "5.1.1")],
+        fault if fault.is_fault() => &[(Failed, "5.1.1")],
         _ => &[],
     }
 }
