@@ -10,7 +10,7 @@
 //! killed takes the engine with it.
 
 use super::board::{Board, InHand};
-use super::isolate::Stage;
+use super::isolate::{HANG, Stage};
 use super::message::Walk;
 use super::{
     Context, EngineError, Known, Progress, Run, Settings, Summary, Task, isolate, new_board, void,
@@ -204,7 +204,7 @@ impl Guard<'_> {
 
     fn give_up(&mut self, part: u32, index: u64, end: &str) {
         if self.known.given_up.insert(part) {
-            let end = if end == "hang" { "hung".to_owned() } else { format!("died of {end}") };
+            let end = if end == HANG { "hung".to_owned() } else { format!("died of {end}") };
             self.errors.push(EngineError::GivenUp { part, index, end });
         }
     }
@@ -338,7 +338,7 @@ pub(super) fn watch(
         return Ok(End::Said(words));
     }
     if !hung.is_empty() {
-        return Ok(End::Died("hang".to_owned(), hung));
+        return Ok(End::Died(HANG.to_owned(), hung));
     }
     let how = match (status.terminating_signal(), status.exit_status()) {
         (Some(signal), _) => signal_name(signal),
@@ -354,22 +354,8 @@ pub(super) fn watch(
 const SENT: [&str; 5] = ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"];
 
 fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        5 => "SIGTRAP",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        15 => "SIGTERM",
-        31 => "SIGSYS",
-        other => return format!("signal {other}"),
-    };
-    name.to_owned()
+    let name = signal_hook::low_level::signal_name(signal);
+    name.map_or_else(|| format!("signal {signal}"), ToOwned::to_owned)
 }
 
 /// Waits a moment for the end of who has the other end of a pipe; true when that has come, or

@@ -25,6 +25,11 @@ pub struct Fault {
     pub place: String,
 }
 
+/// How a process ended that was ended because a message took too long.
+pub(super) const HANG: &str = "hang";
+/// The place of a fault that no line of the source is known for.
+const PROCESS: &str = "the process of the engine";
+
 /// A stage of a message's walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -172,16 +177,16 @@ impl Fault {
     /// That of a message which the process died of, or did not get through in time.
     pub(super) fn of_death(stage: Stage, end: &str) -> Self {
         let text = match end {
-            "hang" => "took longer than a message may".to_owned(),
+            HANG => "took longer than a message may".to_owned(),
             end => format!("died of {end}"),
         };
-        Self { stage, text, place: "the process of the engine".to_owned() }
+        Self { stage, text, place: PROCESS.to_owned() }
     }
 
     /// What faults of one cause have in common.
     pub fn signature(&self) -> String {
         match self.place.as_str() {
-            "the process of the engine" => format!("{} in {}", self.text, self.stage.name()),
+            PROCESS => format!("{} in {}", self.text, self.stage.name()),
             place => format!("panic at {place}"),
         }
     }
