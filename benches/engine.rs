@@ -1,4 +1,5 @@
-//! Benches of the engine: the fence, with and without faults, the commit log, and whole runs.
+//! Benches of the engine: the fence, with and without faults, the board, the commit log, and whole
+//! runs.
 //!
 //! Under `cargo test --benches` each runs once, on a small queue. With the feature
 //! `fault-injection` there is also a run in which one message of a hundred panics. Not here: the
@@ -18,6 +19,13 @@ use inqueue_gen::{Format, Mix, Options, generate};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::path::Path;
+
+mod atomic {
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+}
+#[path = "../src/engine/board.rs"]
+#[expect(dead_code, reason = "the bench uses a part of the board")]
+mod board;
 
 /// Messages of a generated queue: few, where the benches are only tried.
 fn messages() -> u64 {
@@ -41,6 +49,23 @@ fn fence(criterion: &mut Criterion) {
         });
     });
     group.finish();
+}
+
+/// What a message costs on the board: it is taken, and goes through five stages.
+fn announcements(criterion: &mut Criterion) {
+    let words: Vec<_> = (0..board::Board::size(2, 0)).map(|_| atomic::AtomicU64::new(0)).collect();
+    let board = board::Board::new(&words, 2);
+    let in_hand = |index, stage| board::InHand { part: 7, index, stage };
+    let mut index = 0;
+    criterion.bench_function("board: a message", |b| {
+        b.iter(|| {
+            index += 1;
+            board.announce(1, Some(in_hand(index, 0)), (index << 12, 5000));
+            for stage in 1..6 {
+                black_box(&board).stage(1, in_hand(index, stage));
+            }
+        });
+    });
 }
 
 /// Commits of 1 and 16 parts, on the file system of temporary files.
@@ -114,5 +139,5 @@ fn runs(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, fence, commit, runs);
+criterion_group!(benches, fence, announcements, commit, runs);
 criterion_main!(benches);

@@ -172,7 +172,9 @@ pub const CHECK_FINDINGS_KEPT_MAX: usize = 100_000;
 /// Levels of folders within a post office that are looked through: more is a circle of links.
 pub const OFFICE_LEVELS_MAX: usize = 16;
 /// Seconds after which a lock file of another system is stale (Q237695: P1 files of two days).
-pub const LOCK_STALE_S: i64 = 2 * 86_400;
+pub const LOCK_STALE_S: u64 = 2 * 86_400;
+/// One without text: its owner was cut off before it could say who it is.
+pub const LOCK_EMPTY_STALE_S: u64 = 600;
 /// Bytes of a lock file that are read.
 pub const LOCK_BYTES_MAX: u64 = 4096;
 /// Post offices that are salvaged at once: bounds what is held of them before it is written down.

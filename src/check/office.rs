@@ -5,14 +5,13 @@
 
 use super::place::Place;
 use super::shape::{DIGITS, FOLDERS, FOLDERS_OF_USERS, NEEDED, POPULATE, Shape};
-use super::survey::{BagFacts, Survey, is_inbound};
+use super::survey::{BagFacts, Survey};
 use super::{Clock, Finding, Kind, Report, lock};
-use crate::queue::postoffice::bag::{self, HexName, KEY_BYTES, RECORD_BYTES, Record, SLOTS_MAX};
+use crate::queue::postoffice::bag::{
+    self, HexName, KEY_BYTES, NAMES_END, RECORD_BYTES, Record, SLOTS_MAX,
+};
 use crate::queue::postoffice::tables;
 use std::collections::{BTreeMap, HashSet};
-
-/// Names are below it.
-pub const NAMES_END: u32 = 0x8000_0000;
 
 /// Checks a post office; gives its serial number, too.
 pub(super) fn check(survey: &Survey, path: &str, clock: &Clock) -> (Report, Vec<u8>) {
@@ -168,7 +167,7 @@ impl Checker<'_> {
             if !self.survey.mais.contains_key(&mai) {
                 self.find_at(Kind::MaiMissing, &mbg, at(*slot), format!("slot {slot}: {text}.MAI"));
             }
-            if is_inbound(name) && !self.survey.p1s.contains_key(&mai) {
+            if bag::is_inbound(name) && !self.survey.p1s.contains_key(&mai) {
                 self.find_at(Kind::P1Missing, &mbg, at(*slot), format!("slot {slot}: {text}.P1"));
             }
             self.report.messages += u64::from(self.report.damaged() == before);
@@ -266,7 +265,7 @@ pub fn next_letter(survey: &Survey) -> u32 {
     end_of(names.copied())
 }
 
-/// The first number above hex names; what isn't below [`NAMES_END`] doesn't count.
+/// The first number above hex names; what isn't below [`bag::NAMES_END`] doesn't count.
 pub fn end_of(names: impl Iterator<Item = HexName>) -> u32 {
     let number = |name: HexName| {
         let text = std::str::from_utf8(&name).ok()?;

@@ -107,11 +107,6 @@ impl BagFacts {
     }
 }
 
-/// True for the bags that mail comes in by: each message there has a P1.
-pub fn is_inbound(bag: &str) -> bool {
-    matches!(bag, "INQUEUE" | "INQUEUE3")
-}
-
 /// A post office, looked through.
 #[derive(Debug, Default)]
 pub struct Survey {

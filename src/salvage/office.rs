@@ -9,14 +9,14 @@ use super::files::{Files, QUARANTINE};
 use super::ledger::{self, Became, Line};
 use super::plan::{Letter, MaiFate, P1Fate, Plan, why};
 use super::stub;
-use crate::check::office::{NAMES_END, end_of, folders, next_bag, next_letter};
+use crate::check::office::{end_of, folders, next_bag, next_letter};
 use crate::check::place::Place;
 use crate::check::shape::{NEEDED, POPULATE, Shape};
 use crate::check::survey::{GoodMai, Survey};
 use crate::limits;
 use crate::mail::date::Time;
 use crate::queue::postoffice::bag::{
-    self, HexName, Key, RECORD_BYTES, Record, SLOTS_MAX, hex_name_of,
+    self, HexName, Key, NAMES_END, RECORD_BYTES, Record, SLOTS_MAX, hex_name_of,
 };
 use crate::queue::postoffice::element::range_in;
 use crate::queue::postoffice::mai::{COUNTER_AT, Mai};

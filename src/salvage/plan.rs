@@ -3,9 +3,9 @@
 //! Not here: files that aren't mail, and writing. Invariants: nothing is lost: what isn't kept goes
 //! to quarantine; a record that is kept has a MAI in the new one, and one of incoming mail a P1.
 
-use crate::check::survey::{GoodMai, Survey, is_inbound};
+use crate::check::survey::{GoodMai, Survey};
 use crate::limits;
-use crate::queue::postoffice::bag::{HexName, RECORD_BYTES, Record, SLOTS_MAX};
+use crate::queue::postoffice::bag::{HexName, RECORD_BYTES, Record, SLOTS_MAX, is_inbound};
 use crate::queue::postoffice::p1::P1;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

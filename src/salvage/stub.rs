@@ -5,15 +5,12 @@
 
 use crate::mail::date::Time;
 use crate::queue::postoffice::bag::{HexName, NewRecord, RECORD_BYTES, Record};
-use crate::queue::postoffice::mai::Mai;
-use crate::queue::postoffice::p1::{P1, P1Recipient};
+use crate::queue::postoffice::mai::{self, Mai};
+use crate::queue::postoffice::p1::{self, P1, P1Recipient};
 
 /// The text of an attachment that is missing.
 pub(super) const ATT: &[u8] =
     b"This attachment was missing when its post office was salvaged. Ask the sender for it.\r\n";
-/// Seconds that mail whose P1 was made has to be delivered in.
-const LIFE_S: i64 = 24 * 3600;
-const HOP_LIMIT: u16 = 10;
 /// Where a record has its date.
 const RECORD_DATE: std::ops::Range<usize> = 56..66;
 
@@ -33,7 +30,7 @@ pub(super) fn mai(
     );
     let mut stub = left.cloned().unwrap_or_default();
     stub.counter = counter;
-    stub.hop_limit = stub.hop_limit.or(Some(HOP_LIMIT));
+    stub.hop_limit = stub.hop_limit.or(Some(mai::HOPS_USUAL));
     stub.attachments.clear();
     stub.is_message = false;
     stub.text.insert(0, note.as_bytes());
@@ -61,7 +58,7 @@ pub(super) fn p1(name: HexName, mai: &Mai<'_>, arrival: Option<Time>, now: Time)
         mai: &name,
         arrival,
         // Else mail that waited for its salvage would be too old at once.
-        expiry: Some(now.plus_s(LIFE_S)),
+        expiry: Some(now.plus_s(p1::LIFE_S)),
         from: mai.from,
         recipients: to.chain(cc).collect(),
         ..P1::default()
@@ -81,7 +78,7 @@ pub(super) fn p1_again(name: HexName, bytes: &[u8], now: Time) -> Option<Vec<u8>
         recipient.bag = None;
     }
     p1.mai = &name;
-    p1.expiry = p1.expiry.max(Some(now.plus_s(LIFE_S)));
+    p1.expiry = p1.expiry.max(Some(now.plus_s(p1::LIFE_S)));
     let mut out = Vec::new();
     p1.write(&mut out);
     Some(out)

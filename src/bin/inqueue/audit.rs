@@ -4,7 +4,6 @@ use crate::options;
 use crate::output::{shown, usage, write_json};
 use clap::Args;
 use inqueue::audit::{self, Finding, Report};
-use inqueue::check::Clock;
 use inqueue::queue::envelope::RecipientOrder;
 use inqueue::salvage::{self, Proof};
 use std::io::{self, BufWriter, Write as _};
@@ -47,8 +46,7 @@ fn prove(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     if args.expect.is_some() {
         return Ok(usage("a salvage is held against its queue, not against a manifest"));
     }
-    let order = RecipientOrder::default();
-    let clock = Clock { now: options::now(None)?, host: options::host(), order };
+    let clock = options::clock(None, RecipientOrder::default())?;
     let proof = salvage::prove(&args.run, &clock)?;
     let mut to = BufWriter::new(io::stdout().lock());
     if args.json {

@@ -5,7 +5,7 @@
 use crate::options::Recipients;
 use crate::output::{bytes, ended, write_json, write_shown};
 use clap::Args;
-use inqueue::check::{self, Clock, Report, Subject};
+use inqueue::check::{self, Report, Subject};
 use inqueue::mail::date::Time;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -35,11 +35,7 @@ pub(crate) struct CheckArgs {
 
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let subject = Subject::open(&args.queue)?;
-    let clock = Clock {
-        now: crate::options::now(args.now)?,
-        host: crate::options::host(),
-        order: args.recipients.order(),
-    };
+    let clock = crate::options::clock(args.now, args.recipients.order())?;
     let report = check::check(&subject, &clock)?;
     let mut out = Vec::new();
     if args.json {

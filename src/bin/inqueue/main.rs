@@ -28,6 +28,7 @@ use inqueue::spool::Stream;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Args;
+use inqueue::check::Clock;
 use inqueue::mail::date::Time;
 use inqueue::queue::envelope::{RecipientOrder, RecipientSource};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -63,6 +64,11 @@ pub(crate) fn now(given: Option<Time>) -> anyhow::Result<Time> {
 /// The name of this system, as it has it.
 pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// What judging locks and recipients needs.
+pub(crate) fn clock(given: Option<Time>, order: RecipientOrder) -> anyhow::Result<Clock> {
+    Ok(Clock { now: now(given)?, host: host(), order })
 }
 
 /// A number of bytes, with K, M or G behind it for powers of 1024.

@@ -5,7 +5,7 @@
 use crate::options::Recipients;
 use crate::output::{ended, shown, write_json};
 use clap::Args;
-use inqueue::check::{Clock, Subject};
+use inqueue::check::Subject;
 use inqueue::mail::date::Time;
 use inqueue::salvage::{self, Salvaged};
 use std::collections::BTreeMap;
@@ -41,11 +41,7 @@ pub(crate) struct SalvageArgs {
 
 pub(crate) fn run(args: &SalvageArgs) -> anyhow::Result<ExitCode> {
     let subject = Subject::open(&args.queue)?;
-    let clock = Clock {
-        now: crate::options::now(args.now)?,
-        host: crate::options::host(),
-        order: args.recipients.order(),
-    };
+    let clock = crate::options::clock(args.now, args.recipients.order())?;
     let salvaged = salvage::salvage(&subject, &args.out, &clock, true)?;
     let mut out = Vec::new();
     if args.json {

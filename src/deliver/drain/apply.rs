@@ -269,7 +269,7 @@ pub(super) fn take_files(office: &Office, out: &TakeOut, is_redo: bool) -> io::R
     for counter in &out.counters {
         let left = set_counter(office, counter, is_redo)?;
         if left == Some(0) {
-            // Attachments first: a MAI that is there has all of them.
+            // The MAI first: one that is there has all its attachments.
             remove(Folder::Mai, &counter.mai)?;
             counter.att.iter().try_for_each(|name| remove(Folder::Att, name))?;
         } else if left.is_none() && counter.to == 0 {

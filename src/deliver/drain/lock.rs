@@ -8,20 +8,15 @@
 use super::DrainError;
 use crate::mail::date::Time;
 use crate::queue::open;
+use crate::queue::postoffice::lock::LockFile;
 use crate::queue::postoffice::office::{Folder, Office};
 use crate::spool::drain;
 use std::fs::{File, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Name of the lock file.
 const NAME: &str = "INQUEUE3.0LK";
-/// A foreign lock that wasn't changed for so long is stale (Q237695).
-const STALE_S: u64 = 2 * 86_400;
-/// One without text: its owner was cut off before it could say who it is.
-const EMPTY_STALE_S: u64 = 600;
-/// Bytes of a lock file that are looked at.
-const TEXT_BYTES_MAX: u64 = 8192;
 
 /// Who takes a lock.
 #[derive(Clone, Debug)]
@@ -94,7 +89,7 @@ impl Lock {
             let is_new = path.symlink_metadata().is_err();
             let place = if is_new { &beside } else { &path };
             let opened = if is_new { open::to_make(place) } else { open::to_change(place, false) };
-            let mut file = match opened {
+            let file = match opened {
                 // Its owner has given it back between the two looks at it; a link to nothing would
                 // be looked at for ever.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
@@ -104,7 +99,10 @@ impl Lock {
             };
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(held(&path, &mut file, owner)),
+                Err(TryLockError::WouldBlock) => {
+                    let lock = LockFile::read(&file, owner.now).map_err(failed)?;
+                    return Err(held(&path, &lock));
+                }
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
             if !is_same_file(&file, place) {
@@ -112,8 +110,8 @@ impl Lock {
                 continue;
             }
             if !is_new {
-                let text = text(&mut file).map_err(failed)?;
-                check_stale(&path, &text, &file, owner)?;
+                let lock = LockFile::read(&file, owner.now).map_err(failed)?;
+                check_stale(&path, &lock, owner)?;
             }
             write_owner(&file, owner).map_err(failed)?;
             if is_new && !rename_to_new(&beside, &path).map_err(failed)? {
@@ -162,40 +160,26 @@ fn write_owner(mut file: &File, owner: &Owner) -> io::Result<()> {
     file.sync_data()
 }
 
-fn text(file: &mut File) -> io::Result<String> {
-    let mut text = Vec::new();
-    file.take(TEXT_BYTES_MAX).read_to_end(&mut text)?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
-}
-
-fn held(path: &Path, file: &mut File, owner: &Owner) -> DrainError {
-    let text = text(file).unwrap_or_default();
-    let age = age_s(file, owner);
-    let who = if text.trim().is_empty() { "another program" } else { text.trim() };
-    DrainError::Locked { path: path.to_owned(), owner: format!("{who}, {age} seconds old") }
+/// Somebody holds the process lock.
+fn held(path: &Path, lock: &LockFile) -> DrainError {
+    let owner = format!("{}, {} seconds old", lock.who(), lock.age_s);
+    DrainError::Locked { path: path.to_owned(), owner }
 }
 
 /// Nobody holds the process lock: is the file of someone who is gone?
-fn check_stale(path: &Path, text: &str, file: &File, owner: &Owner) -> Result<(), DrainError> {
-    // Behind its line may stand what is left of the one before.
-    let mut words = text.lines().next().unwrap_or_default().splitn(5, ' ');
-    let is_ours = words.next() == Some("inqueue");
-    let (_pid, host, _since, run) = (words.next(), words.next(), words.next(), words.next());
-    if is_ours && host == Some(owner.host.as_str()) {
-        let run = Path::new(run.unwrap_or_default());
+fn check_stale(path: &Path, lock: &LockFile, owner: &Owner) -> Result<(), DrainError> {
+    if let Some(run) = lock.run_of(&owner.host) {
         // What that drain has logged and not done is known to its run alone.
-        return if !is_same_folder(run, &owner.run) && drain::is_unfinished(run) {
-            Err(DrainError::Unfinished { path: path.to_owned(), run: run.to_owned() })
+        return if !is_same_folder(&run, &owner.run) && drain::is_unfinished(&run) {
+            Err(DrainError::Unfinished { path: path.to_owned(), run })
         } else {
             Ok(())
         };
     }
-    let age = age_s(file, owner);
-    let stale = if text.is_empty() { EMPTY_STALE_S } else { STALE_S };
-    if age >= stale {
+    if lock.is_stale() {
         return Ok(());
     }
-    let who = if text.is_empty() { "another program" } else { text.trim() };
+    let (who, age, stale) = (lock.who(), lock.age_s, lock.stale_after_s());
     let owner = format!("{who}, {age} seconds old (taken for stale after {stale})");
     Err(DrainError::Locked { path: path.to_owned(), owner })
 }
@@ -204,13 +188,6 @@ fn check_stale(path: &Path, text: &str, file: &File, owner: &Owner) -> Result<()
 fn is_same_folder(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().ok();
     one == other || real(one).is_some_and(|one| real(other) == Some(one))
-}
-
-/// Seconds since a lock file was changed.
-fn age_s(file: &File, owner: &Owner) -> u64 {
-    use std::os::unix::fs::MetadataExt as _;
-    let changed = file.metadata().map_or(0, |metadata| metadata.mtime());
-    u64::try_from(owner.now.as_s().saturating_sub(changed)).unwrap_or(0)
 }
 
 #[cfg(test)]

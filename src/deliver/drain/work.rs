@@ -14,7 +14,7 @@ use crate::mail::date::Time;
 use crate::mail::msmail::{self, Kind};
 use crate::queue::open;
 use crate::queue::postoffice::bag::{
-    HexName, Key, NewRecord, Record, SLOTS_MAX, hex_name, hex_name_of, records,
+    HexName, Key, NAMES_END, NewRecord, Record, SLOTS_MAX, hex_name, hex_name_of, records,
 };
 use crate::queue::postoffice::list::Slot;
 use crate::queue::postoffice::mai::{self, Mai};
@@ -26,8 +26,6 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-/// Where names of new files end (docs/postoffice.md, *GLB and XTN*).
-const NAMES_END: u32 = 0x8000_0000;
 /// Where CONTROL.GLB has the next of them.
 const NEXT_NAME_AT: usize = 4;
 /// The longest report that a MAI takes as its text: a MAI has less than 16 MiB.
@@ -305,7 +303,7 @@ impl Planning<'_> {
         let subject: &[u8] = b"Mail failure";
         let mai = Mai {
             counter: 1,
-            hop_limit: Some(10),
+            hop_limit: Some(mai::HOPS_USUAL),
             is_message,
             from: Some(&from),
             to: vec![&to],

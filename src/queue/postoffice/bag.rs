@@ -25,6 +25,14 @@ const SIZE: std::ops::Range<usize> = 78..82;
 /// What stands at 88 in all records that are known.
 const ALWAYS_24: usize = 88;
 
+/// Where the numbers that hex names stand for end (docs/postoffice.md, *GLB and XTN*).
+pub const NAMES_END: u32 = 0x8000_0000;
+
+/// True for the bags that mail comes in by: each message there has a P1.
+pub fn is_inbound(bag: &str) -> bool {
+    matches!(bag, "INQUEUE" | "INQUEUE3")
+}
+
 /// Digits of a hex name.
 pub type HexName = [u8; 8];
 

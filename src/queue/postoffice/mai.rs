@@ -23,6 +23,8 @@ const UNKNOWN_2: u8 = 0x32;
 const UNKNOWN_10: u8 = 0x33;
 const PRIORITY: u8 = 0x34;
 const HOP_LIMIT: u8 = 0x37;
+/// The hop limit of a message that brings none (Q147471).
+pub const HOPS_USUAL: u16 = 10;
 const IS_MESSAGE: u8 = 0x38;
 
 const FROM: u8 = 0x01;

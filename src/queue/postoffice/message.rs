@@ -7,9 +7,9 @@
 
 use super::bag::{self, HexName, RECORD_BYTES, Record};
 use super::list::{Bag, Slot};
-use super::mai::Mai;
+use super::mai::{self, Mai};
 use super::office::{self, Folder, Office};
-use super::p1::{P1, P1Recipient};
+use super::p1::{self, P1, P1Recipient};
 use super::tables;
 use crate::limits;
 use crate::mail::content::Content;
@@ -25,13 +25,8 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-/// The hop limit of a message that brings none (Q147471).
-const HOP_LIMIT: u16 = 10;
 /// The priority of a message that has none.
 const PRIORITY: u8 = 3;
-/// Useful life in seconds, of urgent and of other mail (Q173203).
-const LIFE_URGENT_S: i64 = 2 * 3600;
-const LIFE_S: i64 = 24 * 3600;
 
 /// Reads the messages of one mailbag.
 #[derive(Debug)]
@@ -127,7 +122,7 @@ impl BagReader {
             office,
             prefix: format!("{}{separator}{name}", bag.office),
             own_name,
-            is_inbound: is_inbound(&name),
+            is_inbound: bag::is_inbound(&name),
             bag: name,
             owner,
             p1: Vec::new(),
@@ -144,7 +139,7 @@ impl BagReader {
     pub fn open(root: &Path, bag: &Bag) -> io::Result<Self> {
         let office = Office::at(&root.join(&bag.office));
         let name = bag.bag();
-        let owner = if is_inbound(&name) { None } else { tables::owner(&office, &name)? };
+        let owner = if bag::is_inbound(&name) { None } else { tables::owner(&office, &name)? };
         let own_name = tables::own_name(&office)?;
         Ok(Self::new(office, bag, own_name, owner))
     }
@@ -304,7 +299,7 @@ impl BagReader {
         if priority != PRIORITY {
             out.bytes(tag::PRIORITY, &[priority]);
         }
-        let life = if priority == 1 { LIFE_URGENT_S } else { LIFE_S };
+        let life = if priority == 1 { p1::LIFE_URGENT_S } else { p1::LIFE_S };
         let own_expiry = arrival.map(|arrival| arrival.plus_s(life));
         if let Some(expiry) = slot.p1().and_then(|p1| p1.expiry).or(own_expiry) {
             out.bytes(tag::EXPIRY, &time(expiry));
@@ -312,7 +307,7 @@ impl BagReader {
         if let Some(p1) = slot.p1() {
             p1_fields(p1, &mut out);
         }
-        let limit = slot.mai.as_ref().and_then(|mai| mai.hop_limit).unwrap_or(HOP_LIMIT);
+        let limit = slot.mai.as_ref().and_then(|mai| mai.hop_limit).unwrap_or(mai::HOPS_USUAL);
         out.u32(tag::HOP_LIMIT, u32::from(limit));
         let record = Some(&slot.record.bytes()[..]);
         for (kind, bytes) in
@@ -432,11 +427,6 @@ impl<'f> InSlot<'f> {
         let hops = self.p1.iter().flat_map(|p1| &p1.hops);
         hops.into_iter().any(|hop| hop.eq_ignore_ascii_case(own_name))
     }
-}
-
-/// Mail comes in by it: each of its messages has a P1.
-fn is_inbound(bag: &str) -> bool {
-    matches!(bag, "INQUEUE" | "INQUEUE3")
 }
 
 /// Appends the reverse-path of a sender's address: reports come from POSTMASTER, and aren't

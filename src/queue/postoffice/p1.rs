@@ -9,6 +9,11 @@ use super::bag::{HexName, hex_name};
 use super::element::{self, Element, Elements, FIELD, MESSAGE, NotElements, STRING, VENDOR};
 use crate::mail::date::Time;
 
+/// Seconds that a message has to be delivered in (Q173203).
+pub const LIFE_S: i64 = 24 * 3600;
+/// The same of an urgent one.
+pub const LIFE_URGENT_S: i64 = 2 * 3600;
+
 const QUALIFIER: u8 = 2;
 const HEAD_BYTES: usize = 6;
 

@@ -123,7 +123,9 @@ fn a_conversion_survives_a_power_failure_at_every_point() {
     if is_skipped("a_conversion_survives_a_power_failure_at_every_point") {
         return;
     }
-    for (to, points_min) in [("segment", 6), ("mbox", 6), ("maildir", 20), ("eml", 14)] {
+    for (to, points_min) in
+        [("segment", 6), ("mbox", 6), ("ffapi", 6), ("maildir", 20), ("eml", 14)]
+    {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         let queue = made(&root, Format::Segment, "corrupt-message=0.2", 6);
@@ -160,14 +162,20 @@ fn a_salvage_survives_a_power_failure_at_every_point() {
 /// many there are at least.
 pub(super) fn faults() -> Vec<(Struck, (&'static str, usize))> {
     let mut all = Vec::new();
-    for (to, least) in [("segment", ("fsync EIO", 2)), ("maildir", ("syncfs EIO", 1))] {
+    for (to, least) in [
+        ("segment", ("fsync EIO", 2)),
+        ("mbox", ("fsync EIO", 2)),
+        ("ffapi", ("fsync EIO", 2)),
+        ("maildir", ("syncfs EIO", 1)),
+        ("eml", ("syncfs EIO", 1)),
+    ] {
         let format = Format::Segment;
         all.push((faults_of(format, "new", |queue, base| convert(queue, to, base)), least));
     }
-    let kinds = faults_of(Format::Segment, "new/ledger.jsonl", |queue, base| {
-        salvage(queue, Format::Segment, base)
-    });
-    all.push((kinds, ("rename EIO", 1)));
+    for format in [Format::Segment, Format::PostOffice] {
+        let command = |queue: &Path, base: &Path| salvage(queue, format, base);
+        all.push((faults_of(format, "new/ledger.jsonl", command), ("rename EIO", 1)));
+    }
     all
 }
 
