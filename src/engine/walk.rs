@@ -77,11 +77,11 @@ impl<'r> Walk<'r> {
             self.counts = Counts::default();
             (self.from, self.next) = self.context.trial.unwrap_or_default();
         }
-        let (span, passed_over) = queue.without_first(span, self.from, self.next);
-        self.now = InHand { part: task.part, index: passed_over, stage: 0 };
+        let rest = queue.without_first(span, self.from, self.next);
+        self.now = InHand { part: task.part, index: rest.passed_over, stage: 0 };
         self.desk().take(Stage::Frame, (self.next, 0));
         if self.from < u64::MAX {
-            queue.read(&span, buffers, self)?;
+            queue.read_rest(&rest, buffers, self)?;
         }
         if self.context.is_careful && !self.breaker.is_in_a_row() {
             self.save(u64::MAX)?;

@@ -83,7 +83,7 @@ impl<'s> Story<'s> {
         let mut engines = 0;
         for _ in 0..numbers.below(4) {
             // Anywhere, or soon: where a process begins, and where one goes on, much is done.
-            let bound = if numbers.below(3) == 0 { 60 } else { scene.points() };
+            let bound = if numbers.below(3) == 0 { 30 } else { scene.points() };
             let point = 1 + numbers.below(bound);
             // A message that is tried alone, and killed three times, would be convicted.
             let is_engine = numbers.below(2) == 0 && engines < 2;
