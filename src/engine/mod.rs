@@ -4,12 +4,11 @@
 //! `begin` makes or opens a run, `worker` does parts, `walk` and `message` go through one,
 //! `isolate` is a message's fence, `commit` makes parts durable. Round all of it stands `fence`,
 //! the second one: it has this done in a process of its own, and finds out by the `board` what it
-//! died of. `breaker` tells bad mail from a broken program. `reproduce`
-//! runs one message again that was struck; `schedule` lets a seed decide which thread goes on (tests
-//! alone). This file starts the workers, replaces
-//! those that die, and ends the run. Not here: what becomes of a message. Invariants: workers share
-//! nothing that is written but lock-free queues; no lock is held while message code runs; what is
-//! committed is never done again.
+//! died of. `breaker` tells bad mail from a broken program. `reproduce` runs one message again that
+//! was struck; `schedule` lets a seed decide which thread goes on (tests alone). This file starts
+//! the workers, replaces those that die, and ends the run. Not here: what becomes of a message.
+//! Invariants: workers share nothing that is written but lock-free queues; no lock is held while
+//! message code runs; what is committed is never done again.
 
 mod atomic {
     //! The words of the board; a model of it has others (`tests/board_model.rs`).

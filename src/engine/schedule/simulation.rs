@@ -2,11 +2,12 @@
 //! all that happened.
 //!
 //! Each thread of the engine has a seat and a weight, by which it is drawn at each point; a thread
-//! that would wait for another asks again when its turn comes, but for some turns it isn't drawn. What was done to files is in
-//! the log with its bytes, so that a test knows what a disk would have lost. Points are counted
-//! over the guard, the engine and trials together, as never two of these are at a point at once.
-//! Not here: what is compared in the end (`tests/it/simulation`). Invariant: the same run with the
-//! same seed has the same log, byte for byte; nothing of it depends on time.
+//! that would wait for another asks again when its turn comes, but for some turns it isn't drawn.
+//! What was done to files is in the log with its bytes, so that a test knows what a disk would have
+//! lost. Points are counted over the guard, the engine and trials together, as never two of these
+//! are at a point at once. Not here: what is compared in the end (`tests/it/simulation`).
+//! Invariant: the same run with the same seed has the same log, byte for byte; nothing of it
+//! depends on time.
 
 use super::Point;
 use crate::spool::file::{self, Op};
