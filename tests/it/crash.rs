@@ -51,7 +51,7 @@ fn kill_9_at_200_random_moments_changes_nothing() {
         let mut child = run(&queue, &out, "64K").spawn().unwrap();
         let micros = u64::try_from(longest.as_micros()).unwrap().max(1);
         // The moment is random, so it has to be waited for; nothing depends on where it falls.
-        let moment = numbers.next() % micros;
+        let moment = numbers.below(micros);
         std::thread::sleep(Duration::from_micros(moment));
         child.kill().unwrap();
         let status = child.wait().unwrap();
