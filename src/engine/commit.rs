@@ -6,6 +6,7 @@
 //! and their names, are on the disk. The first error ends it: nothing that comes after could be
 //! relied on.
 
+use super::schedule::{self, Point, point};
 use super::{Context, Deal, EngineError, Finished, Told};
 use crate::limits;
 use crate::spool::commits::{Commit, Log};
@@ -23,12 +24,13 @@ pub(super) fn commit(
     tell: &Sender<Told>,
 ) -> Result<(), EngineError> {
     let folder = context.folder;
-    while let Ok(first) = finished.recv() {
+    while let Ok(first) = schedule::recv(finished) {
         let mut group = vec![first];
         while group.len() < limits::PARTS_UNCOMMITTED_MAX {
             let Ok(next) = finished.try_recv() else { break };
             group.push(next);
         }
+        point(Point::Commit);
         if sync == Sync::Commit {
             sync_files(folder, &group)?;
         }
@@ -37,6 +39,7 @@ pub(super) fn commit(
             let path = folder.path().join(crate::spool::commits::NAME);
             SpoolError::Write { path, source }
         })?;
+        point(Point::Committed);
         for place in group.iter().filter_map(|finished| finished.place) {
             context.board.forget(place);
             deal.places.push(place);

@@ -4,11 +4,11 @@
 //! `begin` makes or opens a run, `worker` does parts, `walk` and `message` go through one,
 //! `isolate` is a message's fence, `commit` makes parts durable. Round all of it stands `fence`,
 //! the second one: it has this done in a process of its own, and finds out by the `board` what it
-//! died of. `breaker` tells bad mail from a broken program. `reproduce`
-//! runs one message again that was struck. This file starts the workers, replaces
-//! those that die, and ends the run. Not here: what becomes of a message. Invariants: workers share
-//! nothing that is written but lock-free queues; no lock is held while message code runs; what is
-//! committed is never done again.
+//! died of. `breaker` tells bad mail from a broken program. `reproduce` runs one message again that
+//! was struck; `schedule` lets a seed decide which thread goes on (tests alone). This file starts
+//! the workers, replaces those that die, and ends the run. Not here: what becomes of a message.
+//! Invariants: workers share nothing that is written but lock-free queues; no lock is held while
+//! message code runs; what is committed is never done again.
 
 mod atomic {
     //! The words of the board; a model of it has others (`tests/board_model.rs`).
@@ -24,11 +24,14 @@ mod inject;
 pub mod isolate;
 mod message;
 pub mod reproduce;
+mod schedule;
 mod walk;
 mod worker;
 
 pub use begin::{Request, Run};
 pub use fence::{Fence, alone, supervise};
+#[cfg(feature = "fault-injection")]
+pub use schedule::{Crash, Simulation, simulate};
 
 use crate::decide::Judge;
 use crate::directory::Directory;
@@ -47,6 +50,7 @@ use board::{Board, STATE};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use crossbeam_deque::Injector;
 use isolate::{Fault, Stage};
+use schedule::Turn;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -303,6 +307,7 @@ fn work(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, EngineError> {
     isolate::install_hook();
+    let turn = schedule::begin();
     let done: HashSet<u32> = run.done.iter().map(|commit| commit.part).collect();
     let now = run.progress();
     let (tasks, places) = (Injector::new(), Injector::new());
@@ -315,16 +320,19 @@ fn work(
     let context = Context::new(folder, plan, &run.queues, directory, &settings, board, known);
     let mut shift = Shift::new(&context, &tasks, now);
     let committed = std::thread::scope(|scope| {
-        let (hand_in, finished) = bounded(limits::PARTS_UNCOMMITTED_MAX);
+        let (hand_in, finished) = bounded(schedule::bound(limits::PARTS_UNCOMMITTED_MAX));
         let tell = shift.tell.clone();
         let context = &context;
-        let committer = scope
-            .spawn(move || commit::commit(context, log, settings.sync, deal, &finished, &tell));
+        let seat = turn.seat();
+        let committer = scope.spawn(move || {
+            let _turn = seat.sit();
+            commit::commit(context, log, settings.sync, deal, &finished, &tell)
+        });
         let workers = settings.workers().min(left.max(1));
-        shift.work(scope, workers, deal, &hand_in, progress);
+        shift.work(scope, &turn, workers, deal, &hand_in, progress);
         drop(hand_in);
         // It ends when all that was handed in is committed.
-        committer.join().unwrap_or(Err(EngineError::CommitterDied))
+        turn.away(|| committer.join()).unwrap_or(Err(EngineError::CommitterDied))
     });
     if let Err(error) = committed {
         shift.errors.push(error);
@@ -416,6 +424,7 @@ impl<'r, 'c> Shift<'r, 'c> {
     fn work<'scope>(
         &mut self,
         scope: &'scope Scope<'scope, '_>,
+        turn: &Turn,
         workers: usize,
         deal: Deal<'scope>,
         hand_in: &Sender<Finished>,
@@ -425,13 +434,16 @@ impl<'r, 'c> Shift<'r, 'c> {
     {
         let (context, tell) = (self.context, self.tell.clone());
         let start = |worker: usize| {
-            let (hand_in, tell) = (hand_in.clone(), tell.clone());
-            scope.spawn(move || worker::work(context, worker, deal, &hand_in, &tell))
+            let (hand_in, tell, seat) = (hand_in.clone(), tell.clone(), turn.seat());
+            scope.spawn(move || {
+                let _turn = seat.sit();
+                worker::work(context, worker, deal, &hand_in, &tell);
+            })
         };
         let mut started: Vec<_> = (0..workers).map(start).collect();
         let mut alive = workers;
         while alive > 0 {
-            let Ok(told) = self.told.recv() else { break };
+            let Ok(told) = schedule::recv(&self.told) else { break };
             match told {
                 Told::Ended => alive -= 1,
                 Told::Lost(worker, task) => {

@@ -8,6 +8,7 @@
 use super::board::{Board, InHand};
 use super::isolate::{Fault, Stage, enter};
 use super::message::Walk;
+use super::schedule::{self, Point, point};
 use super::{EngineError, Saved, Task};
 use crate::limits;
 use crate::mail::content::Content;
@@ -30,6 +31,7 @@ impl Desk<'_> {
     pub(super) fn take(&self, stage: Stage, lies: (u64, u64)) {
         let in_hand = InHand { stage: stage.number(), ..self.now };
         self.board.announce(self.worker, Some(in_hand), lies);
+        point(Point::Announce);
     }
 
     /// Enters a stage: the board says so before anything is done in it.
@@ -40,6 +42,7 @@ impl Desk<'_> {
 
     fn announce(&self, stage: Stage) {
         self.board.stage(self.worker, InHand { stage: stage.number(), ..self.now });
+        point(Point::Announce);
     }
 }
 
@@ -74,11 +77,11 @@ impl<'r> Walk<'r> {
             self.counts = Counts::default();
             (self.from, self.next) = self.context.trial.unwrap_or_default();
         }
-        let (span, passed_over) = queue.without_first(span, self.from, self.next);
-        self.now = InHand { part: task.part, index: passed_over, stage: 0 };
+        let rest = queue.without_first(span, self.from, self.next);
+        self.now = InHand { part: task.part, index: rest.passed_over, stage: 0 };
         self.desk().take(Stage::Frame, (self.next, 0));
         if self.from < u64::MAX {
-            queue.read(&span, buffers, self)?;
+            queue.read_rest(&rest, buffers, self)?;
         }
         if self.context.is_careful && !self.breaker.is_in_a_row() {
             self.save(u64::MAX)?;
@@ -99,7 +102,7 @@ impl<'r> Walk<'r> {
         }
         self.desk().announce(Stage::Write);
         self.part.settle(self.context.folder, content)?;
-        let is_due = self.part.waiting() >= limits::SAVED_STATE_BYTES;
+        let is_due = self.part.waiting() >= schedule::bound(limits::SAVED_STATE_BYTES);
         if self.context.is_careful && is_due && !self.breaker.is_in_a_row() {
             self.save(self.now.index + 1)?;
         }
@@ -113,6 +116,7 @@ impl<'r> Walk<'r> {
         let part = self.now.part;
         let (counts, offset) = (self.counts, self.next);
         let saved = Saved { place, part, next, offset, counts, state };
+        point(Point::Save);
         self.context.board.save(place, &saved.words());
         Ok(())
     }

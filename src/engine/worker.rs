@@ -5,6 +5,7 @@
 //! by whoever does the part again. A worker that is asked to stop ends its part first.
 
 use super::message::Walk;
+use super::schedule::{self, Point, point};
 use super::{Context, Deal, EngineError, Finished, Task, Told};
 use crate::queue::Buffers;
 use crossbeam_channel::Sender;
@@ -44,6 +45,7 @@ pub(super) fn work(
     let mut buffers = Buffers::default();
     let mut held = Vec::new();
     while !context.is_stopped() {
+        point(Point::Take);
         let Some(task) = take(deal.tasks) else { break };
         farewell.in_hand = Some(Task { saved: None, ..task });
         let result = part(context, &task, deal.places, &mut walk, &mut buffers);
@@ -52,7 +54,8 @@ pub(super) fn work(
         let going = match result {
             Ok(finished) => {
                 held.push(finished);
-                walk.breaker.is_in_a_row() || held.drain(..).all(|part| hand_in.send(part).is_ok())
+                walk.breaker.is_in_a_row()
+                    || held.drain(..).all(|part| schedule::send(hand_in, part))
             }
             Err(error) => {
                 let is_broken = error.breaker().is_some();
@@ -67,7 +70,7 @@ pub(super) fn work(
     }
     if !context.is_stopped() {
         for part in held {
-            let _ = hand_in.send(part);
+            schedule::send(hand_in, part);
         }
     }
 }

@@ -17,7 +17,7 @@ mod read;
 pub mod rendered;
 pub mod segment;
 
-pub use read::{Buffers, Frames, Source, Visit};
+pub use read::{Buffers, Frames, Rest, Source, Visit};
 
 use crate::mail::content::Content;
 use crate::mail::envelope::Condition;

@@ -88,6 +88,15 @@ pub struct Buffers {
     arena: Vec<u8>,
     path: PathBuf,
 }
+
+/// A part without its first messages and damages, as far as they can be left out unread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rest {
+    span: Span,
+    /// How many are left out.
+    pub passed_over: u64,
+}
+
 impl Queue {
     /// Gives the messages of a part to a visitor, in order.
     ///
@@ -99,9 +108,23 @@ impl Queue {
         buffers: &mut Buffers,
         visitor: &mut V,
     ) -> Result<(), V::Error> {
-        match *span {
+        self.read_rest(&Rest { span: span.clone(), passed_over: 0 }, buffers, visitor)
+    }
+
+    /// Gives the messages of what is left of a part.
+    ///
+    /// # Errors
+    /// As with [`Self::read`].
+    pub fn read_rest<V: Visit>(
+        &self,
+        rest: &Rest,
+        buffers: &mut Buffers,
+        visitor: &mut V,
+    ) -> Result<(), V::Error> {
+        match rest.span {
             Span::Bytes(file, start, end) => {
-                self.read_range(file as usize, start..end, buffers, visitor)
+                let is_rest = rest.passed_over > 0;
+                self.read_range(file as usize, start..end, is_rest, buffers, visitor)
             }
             Span::Files(first, end) => match &self.files {
                 Files::Bags(list) => self.read_slots(list, first..end, buffers, visitor),
@@ -111,25 +134,27 @@ impl Queue {
         }
     }
 
-    /// A part without its first messages and damages, as far as they can be left out unread; and
-    /// how many those are. `offset` is that of the first which isn't left out.
-    pub fn without_first(&self, span: &Span, messages: u64, offset: u64) -> (Span, u64) {
-        match (span, &self.files) {
+    /// A part without so many of its first messages and damages. `offset` is where the last of
+    /// them ends, which may be behind the part's end, as damage may that comes then.
+    pub fn without_first(&self, span: &Span, messages: u64, offset: u64) -> Rest {
+        let (span, passed_over) = match (span, &self.files) {
             (Span::Files(first, end), Files::Folder(_)) if self.format != Format::Ffapi => {
                 let left_out = messages.min(end - first);
                 (Span::Files(first + left_out, *end), left_out)
             }
             (Span::Bytes(file, start, end), _) if messages > 0 && offset > *start => {
-                (Span::Bytes(*file, offset.min(*end), *end), messages)
+                (Span::Bytes(*file, offset, *end), messages)
             }
             _ => (span.clone(), 0),
-        }
+        };
+        Rest { span, passed_over }
     }
 
     fn read_range<V: Visit>(
         &self,
         file: usize,
         range: Range<u64>,
+        is_rest: bool,
         buffers: &mut Buffers,
         visitor: &mut V,
     ) -> Result<(), V::Error> {
@@ -147,8 +172,10 @@ impl Queue {
                     visitor.batch(source, frames)?;
                 }
                 None if self.format == Format::Segment => {
-                    self.read_records(source, range, visitor)?;
+                    self.read_records(source, range, is_rest, visitor)?;
                 }
+                // It holds one message, which was passed over.
+                None if is_rest => {}
                 None => {
                     let found = whole(queue_file.name.as_bytes(), bytes.bytes());
                     visitor.batch(source, Frames::Files([found].iter()))?;
@@ -170,16 +197,21 @@ impl Queue {
         &self,
         source: Source<'_>,
         mut range: Range<u64>,
+        mut is_rest: bool,
         visitor: &mut V,
     ) -> Result<(), V::Error> {
         let is_folder = self.path.is_dir();
         let folder = if is_folder { Some(self.path.as_path()) } else { self.path.parent() };
         loop {
             let references = References::new(folder.unwrap_or(Path::new("")).to_owned());
-            let records = segment::read::frame(source.bytes, range.clone());
+            let records = if is_rest {
+                segment::read::frame_rest(source.bytes, range.clone())
+            } else {
+                segment::read::frame(source.bytes, range.clone())
+            };
             visitor.batch(source, Frames::Segment(records.following(&references)))?;
             match references.stopped_at() {
-                Some(at) => range.start = at as u64,
+                Some(at) => (range.start, is_rest) = (at as u64, false),
                 None => return Ok(()),
             }
         }
@@ -378,4 +410,35 @@ impl Piece<'_> {
 fn tag(bytes: &[u8]) -> u32 {
     let start = bytes.get(..bytes.len().min(4096)).unwrap_or_default();
     crc32c::crc32c_append(crc32c::crc32c(start), &(bytes.len() as u64).to_le_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Count(usize);
+
+    impl Visit for Count {
+        type Error = QueueError;
+
+        fn batch<'a>(&mut self, _: Source<'a>, frames: Frames<'a>) -> Result<(), QueueError> {
+            self.0 += frames.count();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_file_of_one_message_has_nothing_left_behind_it() {
+        let file = tempfile::NamedTempFile::with_suffix(".eml").unwrap();
+        std::fs::write(file.path(), b"Subject: one\r\n\r\ntext\r\n").unwrap();
+        let queue = Queue::open(&format!("eml:{}", file.path().display())).unwrap();
+        let span = queue.cut(1 << 20).unwrap().pop().unwrap();
+        let size = queue.total_bytes();
+        for (messages, offset, left) in [(0, 0, 1), (1, size, 0)] {
+            let rest = queue.without_first(&span, messages, offset);
+            let mut count = Count(0);
+            queue.read_rest(&rest, &mut Buffers::default(), &mut count).unwrap();
+            assert_eq!((rest.passed_over, count.0), (messages, left));
+        }
+    }
 }

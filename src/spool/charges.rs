@@ -6,11 +6,10 @@
 //! panic is: the message isn't tried again in this run. Not here: who dies of what (`engine`).
 //! Invariant: the last line about a message counts.
 
-use super::{SpoolError, commits, private};
+use super::file::RunFile;
+use super::{SpoolError, commits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Name of the log in the folder of a run.
@@ -53,7 +52,7 @@ pub enum Verdict {
 pub struct Charges {
     path: PathBuf,
     /// Made with the first line.
-    file: Option<File>,
+    file: Option<RunFile>,
     good: u64,
     /// By part and index.
     last: BTreeMap<(u32, u64), Charge>,
@@ -85,7 +84,7 @@ impl Charges {
             let file = match &mut self.file {
                 Some(file) => file,
                 none => {
-                    let file = private::append(&self.path)?;
+                    let file = RunFile::append(&self.path)?;
                     file.set_len(self.good)?;
                     none.insert(file)
                 }

@@ -5,7 +5,8 @@
 //! someone altered the file. Not here: syncing the files that a line tells about, which must be
 //! over before it is appended.
 
-use super::{Counts, PerStream, SpoolError, private};
+use super::file::RunFile;
+use super::{Counts, PerStream, SpoolError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -37,7 +38,7 @@ pub struct Commit {
 /// The log, open at its end.
 #[derive(Debug)]
 pub struct Log {
-    file: File,
+    file: RunFile,
     line: Vec<u8>,
     /// Bytes of it that are good.
     length: u64,
@@ -110,7 +111,7 @@ impl Log {
         let path = run.join(NAME);
         let failed = SpoolError::write(&path);
         let open = || {
-            let file = private::append(&path)?;
+            let file = RunFile::append(&path)?;
             file.set_len(good)?;
             file.sync_all()?;
             Ok(file)
@@ -125,7 +126,7 @@ impl Log {
     /// The system says so.
     pub fn cut(&mut self, run: &Path, good: u64, sync: bool) -> Result<(), SpoolError> {
         let cut = || {
-            let is_torn = self.file.metadata()?.len() > good;
+            let is_torn = self.file.length()? > good;
             if is_torn {
                 self.file.set_len(good)?;
             }
@@ -155,7 +156,7 @@ impl Log {
 /// # Errors
 /// The system says so.
 pub(super) fn append_synced(
-    file: &mut File,
+    file: &mut RunFile,
     lines: &[u8],
     length: &mut u64,
     sync: bool,

@@ -8,8 +8,9 @@
 //! Invariant: a line is on the disk before the first byte that it tells of is written, and the
 //! bytes are on the disk before the next line.
 
+use super::SpoolError;
 use super::commits::{append_line, append_synced, read_lines};
-use super::{SpoolError, private};
+use super::file::{RunFile, sync_folder};
 use crate::queue::postoffice::bag::RECORD_BYTES;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -162,7 +163,7 @@ mod base64_text {
 #[derive(Debug)]
 pub struct DrainLog {
     path: PathBuf,
-    file: File,
+    file: RunFile,
     line: Vec<u8>,
     /// Bytes of it that are good.
     length: u64,
@@ -214,10 +215,10 @@ impl DrainLog {
     pub fn open(run: &Path, good: u64) -> Result<Self, SpoolError> {
         let path = run.join(NAME);
         let open = || {
-            let file = private::append(&path)?;
+            let file = RunFile::append(&path)?;
             file.set_len(good)?;
             file.sync_all()?;
-            File::open(run)?.sync_all()?;
+            sync_folder(run)?;
             Ok(file)
         };
         let file = open().map_err(SpoolError::write(&path))?;

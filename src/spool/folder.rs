@@ -6,14 +6,15 @@
 //! opening it again removes the files of parts that aren't committed, and nothing else.
 
 use super::commits::{self, Commit, Log};
+use super::file::{self, RunFile};
 use super::plan::{self, Plan};
-use super::{SpoolError, Stream, private};
+use super::{SpoolError, Stream};
 use crate::limits;
 use crate::queue::Queue;
 use serde::Serialize;
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,7 +34,7 @@ const LOCK: &str = "lock";
 pub struct RunFolder {
     path: PathBuf,
     digits: usize,
-    _lock: Option<File>,
+    _lock: Option<RunFile>,
 }
 
 /// What is committed, and how many bytes of the log say so.
@@ -164,13 +165,16 @@ impl RunFolder {
 
     fn clean(&self, stream: Stream, keep: &HashSet<PathBuf>) -> Result<(), SpoolError> {
         let folder = stream_folder(&self.path, stream)?;
+        let mut waste = Vec::new();
         for entry in fs::read_dir(&folder).map_err(SpoolError::read(&folder))? {
             let path = entry.map_err(SpoolError::read(&folder))?.path();
             if !keep.contains(&path) {
-                fs::remove_file(&path).map_err(SpoolError::write(&path))?;
+                waste.push(path);
             }
         }
-        Ok(())
+        // In an order that depends on the names alone: a crash in between can be repeated.
+        waste.sort_unstable();
+        waste.iter().try_for_each(|path| file::remove(path).map_err(SpoolError::write(path)))
     }
 
     /// A file of a committed part that is gone or has another length was altered by someone, or
@@ -210,7 +214,7 @@ impl RunFolder {
     pub fn remove_part(&self, part: u32) -> Result<(), SpoolError> {
         for stream in Stream::ALL {
             let path = self.part_path(stream, part);
-            match fs::remove_file(&path) {
+            match file::remove(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     return Err(SpoolError::Write { path, source });
                 }
@@ -237,8 +241,7 @@ impl RunFolder {
     /// # Errors
     /// The system says so.
     pub fn sync_all(&self) -> Result<(), SpoolError> {
-        let folder = File::open(&self.path).map_err(SpoolError::read(&self.path))?;
-        rustix::fs::syncfs(folder).map_err(|error| SpoolError::write(&self.path)(error.into()))
+        file::sync_all(&self.path).map_err(SpoolError::write(&self.path))
     }
 
     /// Writes a value as a JSON file of the folder: wholly, or not at all.
@@ -260,7 +263,7 @@ impl RunFolder {
     pub fn log_engine(&self, line: &[u8]) -> Result<(), SpoolError> {
         let path = self.path.join(ENGINE_LOG);
         let append = || {
-            let mut file = private::append(&path)?;
+            let mut file = RunFile::append(&path)?;
             file.write_all(line)?;
             file.sync_data()
         };
@@ -274,7 +277,7 @@ impl RunFolder {
 /// # Errors
 /// The system says so.
 pub fn make(path: &Path) -> Result<(), SpoolError> {
-    private::create_folders(path).map_err(SpoolError::make(path))?;
+    file::create_folders(path).map_err(SpoolError::make(path))?;
     sync_above(path)
 }
 
@@ -299,14 +302,14 @@ fn stream_folder(run: &Path, stream: Stream) -> Result<PathBuf, SpoolError> {
     if folder.is_symlink() {
         return Err(SpoolError::altered(&folder, "it is a link, not a folder of the run"));
     }
-    private::create_folders(&folder).map_err(SpoolError::write(&folder))?;
+    file::create_folders(&folder).map_err(SpoolError::write(&folder))?;
     Ok(folder)
 }
 
 /// Takes the lock of a run, for as long as the file is held.
-pub(super) fn lock(path: &Path) -> Result<File, SpoolError> {
+pub(super) fn lock(path: &Path) -> Result<RunFile, SpoolError> {
     let name = path.join(LOCK);
-    let file = private::append(&name).map_err(SpoolError::write(&name))?;
+    let file = RunFile::append(&name).map_err(SpoolError::write(&name))?;
     let mut waits = 0;
     loop {
         match file.try_lock() {
@@ -327,10 +330,10 @@ pub(super) fn lock(path: &Path) -> Result<File, SpoolError> {
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
     let beside = path.with_extension("tmp");
     let write = || {
-        let mut file = private::create(&beside)?;
+        let mut file = RunFile::create(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&beside, path)
+        file::rename(&beside, path)
     };
     write().map_err(SpoolError::write(path))?;
     sync_folder(path.parent().unwrap_or(path))
@@ -347,18 +350,15 @@ fn sync_above(path: &Path) -> Result<(), SpoolError> {
     // What lies on another device was there before.
     let above = whole.ancestors().skip(1).take_while(|above| device(above) == own);
     for folder in above {
-        match File::open(folder) {
+        match file::sync_folder(folder) {
             // A folder that may not be read isn't one that was made for this run.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-            opened => {
-                opened.and_then(|folder| folder.sync_all()).map_err(SpoolError::write(folder))?;
-            }
+            synced => synced.map_err(SpoolError::write(folder))?,
         }
     }
     Ok(())
 }
 
 pub(super) fn sync_folder(path: &Path) -> Result<(), SpoolError> {
-    let sync = || File::open(path)?.sync_all();
-    sync().map_err(SpoolError::write(path))
+    file::sync_folder(path).map_err(SpoolError::write(path))
 }

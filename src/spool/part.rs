@@ -8,14 +8,14 @@
 //! written; a file begins with its header; a part with nothing for a stream makes no file there.
 
 use super::commits::Sealed;
+use super::file::{self, RunFile};
 use super::folder::RunFolder;
-use super::{PerStream, SpoolError, Stream, private};
+use super::{PerStream, SpoolError, Stream};
 use crate::limits;
 use crate::mail::content::Content;
 use crate::queue::segment::write::{self as segment, Fields, Payload, Place};
 use smallvec::SmallVec;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 
 /// The buffers of a part, used again for the next.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ struct Buffer {
     /// Where in `data` the content of the message in hand is to be put in, when it is written.
     inserts: SmallVec<[usize; 4]>,
     inserted_bytes: u64,
-    file: Option<File>,
+    file: Option<RunFile>,
     written: u64,
     mark: u64,
     records: u64,
@@ -60,7 +60,7 @@ pub struct Written {
     /// The part.
     pub number: u32,
     /// Its files.
-    pub files: PerStream<Option<(File, Sealed)>>,
+    pub files: PerStream<Option<(RunFile, Sealed)>>,
 }
 
 impl Part {
@@ -205,7 +205,7 @@ impl Part {
             let path = folder.part_path(stream, number);
             let &[written, records, seal] = words else { continue };
             if written == 0 {
-                match fs::remove_file(&path) {
+                match file::remove(&path) {
                     Err(source) if source.kind() != io::ErrorKind::NotFound => {
                         return Err(SpoolError::Write { path, source });
                     }
@@ -213,8 +213,8 @@ impl Part {
                 }
             }
             let open = || {
-                let file = private::append(&path)?;
-                if file.metadata()?.len() < written {
+                let file = RunFile::append(&path)?;
+                if file.length()? < written {
                     return Err(io::Error::other("it is shorter than it was"));
                 }
                 file.set_len(written)?;
@@ -259,7 +259,7 @@ impl Buffer {
         let failed = |source| SpoolError::Write { path: folder.part_path(stream, part), source };
         let mut file = match self.file.take() {
             Some(file) => file,
-            None => private::create(&folder.part_path(stream, part)).map_err(failed)?,
+            None => RunFile::create(&folder.part_path(stream, part)).map_err(failed)?,
         };
         let mut start = 0;
         for &at in &self.inserts {

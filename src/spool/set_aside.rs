@@ -9,12 +9,11 @@
 //! [`Step::Replayed`]; who appends holds the lock of the run.
 
 use super::commits::{append_line, read_lines};
+use super::file::RunFile;
 use super::folder::{self, lock, sync_folder};
-use super::{SpoolError, Stream, private};
+use super::{SpoolError, Stream};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Name of the log in the folder of a run.
@@ -134,8 +133,8 @@ pub struct SetAside {
     run: PathBuf,
     steps: Vec<Step>,
     good: u64,
-    file: Option<File>,
-    _lock: File,
+    file: Option<RunFile>,
+    _lock: RunFile,
 }
 
 impl SetAside {
@@ -171,7 +170,7 @@ impl SetAside {
             let mut file = if let Some(file) = self.file.take() {
                 file
             } else {
-                let file = private::append(&path)?;
+                let file = RunFile::append(&path)?;
                 file.set_len(self.good)?;
                 file.sync_all()?;
                 file

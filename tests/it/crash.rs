@@ -17,6 +17,11 @@ impl Numbers {
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
     }
+
+    /// A number below a bound.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
 }
 
 fn run(queue: &Queue, out: &str, part_size: &str) -> Command {
@@ -46,7 +51,7 @@ fn kill_9_at_200_random_moments_changes_nothing() {
         let mut child = run(&queue, &out, "64K").spawn().unwrap();
         let micros = u64::try_from(longest.as_micros()).unwrap().max(1);
         // The moment is random, so it has to be waited for; nothing depends on where it falls.
-        let moment = numbers.next() % micros;
+        let moment = numbers.below(micros);
         std::thread::sleep(Duration::from_micros(moment));
         child.kill().unwrap();
         let status = child.wait().unwrap();

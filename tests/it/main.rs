@@ -39,6 +39,8 @@ mod salvage;
 mod samples;
 mod segment_reader;
 mod set_aside;
+#[cfg(feature = "fault-injection")]
+mod simulation;
 mod support;
 mod tidy;
 mod torture;

@@ -21,6 +21,8 @@ mod run;
 mod salvage;
 mod set_aside;
 mod show;
+#[cfg(feature = "fault-injection")]
+mod simulate;
 mod torture;
 
 use clap::{Parser, Subcommand};

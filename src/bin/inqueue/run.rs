@@ -197,6 +197,8 @@ fn open(args: &RunArgs) -> anyhow::Result<Option<Opened>> {
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let stop = listen()?;
+    #[cfg(feature = "fault-injection")]
+    crate::simulate::begin(&args.out)?;
     let Some(Opened { mut run, directory, _locks }) = engine::alone(|| open(args))?? else {
         return Ok(output::usage("--directory is needed: the queue doesn't say who exists"));
     };

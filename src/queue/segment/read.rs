@@ -114,6 +114,14 @@ pub fn frame(file: &[u8], range: Range<u64>) -> Records<'_> {
     records
 }
 
+/// Frames what [`frame`] gives of a range behind one of its records or damages, which ends where
+/// `range` starts: damage that begins there belongs to it, even beyond the range's end.
+pub fn frame_rest(file: &[u8], range: Range<u64>) -> Records<'_> {
+    let mut records = frame(file, 0..range.end);
+    records.at = usize::try_from(range.start).unwrap_or(usize::MAX).min(file.len());
+    records
+}
+
 /// The mark of the first head that is good but for its mark.
 fn guess_mark(file: &[u8]) -> Option<u64> {
     memmem::find_iter(file, &SYNC).find_map(|offset| {

@@ -1,7 +1,7 @@
 //! Tests of the segment format: what is written is read back; any range alone gives what the whole
 //! gives, on damaged files too.
 
-use super::read::{Header, envelope, frame, header, notes};
+use super::read::{Header, Records, envelope, frame, frame_rest, header, notes};
 use super::write::{Payload, Place, append_head, file_header};
 use super::{HEAD_LEN, HEADER_LEN, KIND_MESSAGE, SYNC, recipient_tag, tag};
 use crate::mail::content::Content;
@@ -37,7 +37,11 @@ fn pieces(
     file: &[u8],
     range: std::ops::Range<u64>,
 ) -> Vec<(u64, u64, Result<Vec<u8>, DamageKind>)> {
-    frame(file, range)
+    comparable(frame(file, range))
+}
+
+fn comparable(records: Records<'_>) -> Vec<(u64, u64, Result<Vec<u8>, DamageKind>)> {
+    records
         .map(|framed| match framed {
             Framed::Message(m) => (m.offset, m.length, Ok(m.content.raw().to_vec())),
             Framed::Damage(d) => (d.offset, d.length, Err(d.kind)),
@@ -47,6 +51,29 @@ fn pieces(
 
 fn whole(file: &[u8]) -> Vec<(u64, u64, Result<Vec<u8>, DamageKind>)> {
     pieces(file, 0..file.len() as u64)
+}
+
+/// Whoever goes on in the middle of a range, where a record of it ends, gets all that comes then,
+/// damage that begins right there too: it has no other owner, even behind the range's end.
+#[test]
+fn what_is_left_of_a_range_is_what_the_whole_range_gives_then() {
+    let good = segment(&[b"one", b"two\n", b"", b"four"]);
+    let starts: Vec<u64> = whole(&good).iter().map(|piece| piece.0).collect();
+    let mut behind = 0;
+    for at in 0..good.len() {
+        let mut file = good.clone();
+        file[at] ^= 0x10;
+        for &end in starts.iter().skip(1).chain([&(good.len() as u64)]) {
+            let all = pieces(&file, 0..end);
+            for (number, (offset, length, _)) in all.iter().enumerate() {
+                let from = offset + length;
+                let rest = comparable(frame_rest(&file, from..end));
+                assert_eq!(rest, all[number + 1..], "byte {at}, from {from} to {end}");
+                behind += usize::from(from >= end && !rest.is_empty());
+            }
+        }
+    }
+    assert!(behind > 100, "damage behind the end: {behind}");
 }
 
 #[test]

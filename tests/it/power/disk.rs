@@ -21,14 +21,14 @@ use std::fs;
 use std::path::Path;
 
 /// What is there after the power has failed: files with their bytes, folders without.
-pub(super) type Image = BTreeMap<String, Option<Vec<u8>>>;
+pub(crate) type Image = BTreeMap<String, Option<Vec<u8>>>;
 
 /// The number of the folder that all is in.
 const ROOT: usize = 0;
 
 /// What of the things that aren't safe is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Survives {
+pub(crate) enum Survives {
     /// Nothing of them.
     Nothing,
     /// All: the process was killed, and the power is on.
@@ -53,7 +53,7 @@ pub(super) enum Survives {
 
 impl Survives {
     /// The choices that are tried at each point, beside those by chance.
-    pub(super) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Nothing,
         Self::All,
         Self::Torn(0),
@@ -94,7 +94,7 @@ enum Node {
 type Name = (usize, String, Option<usize>);
 
 #[derive(Clone, Debug)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     nodes: Vec<Node>,
     /// Names of the beginning: all safe.
     first: BTreeMap<(usize, String), usize>,
@@ -106,11 +106,11 @@ pub(super) struct Disk {
 
 impl Disk {
     /// A folder as it stands on the disk: all of it is safe.
-    pub(super) fn load(base: &Path) -> Self {
+    pub(crate) fn load(base: &Path) -> Self {
         Self::of(&image_of(base))
     }
 
-    pub(super) fn of(image: &Image) -> Self {
+    pub(crate) fn of(image: &Image) -> Self {
         let mut disk = Self {
             nodes: vec![Node::Folder],
             first: BTreeMap::new(),
@@ -132,7 +132,7 @@ impl Disk {
     }
 
     /// Another process begins: its descriptors are its own, and its operations are counted anew.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.handles.clear();
         // What the one before has done is before all that this one does.
         for node in &mut self.nodes {
@@ -175,7 +175,7 @@ impl Disk {
 
     /// Does an operation. True where it changed something or made it safe: what comes before and
     /// behind is a point at which the power may fail.
-    pub(super) fn apply(&mut self, op: &Op) -> bool {
+    pub(crate) fn apply(&mut self, op: &Op) -> bool {
         // Sequences begin at 1: 0 is what was before.
         self.sequence += 1;
         match op {
@@ -314,7 +314,7 @@ impl Disk {
     }
 
     /// What is there when the power fails now.
-    pub(super) fn image(&self, survives: Survives) -> Image {
+    pub(crate) fn image(&self, survives: Survives) -> Image {
         let mut numbers = Numbers(match survives {
             Survives::Chance(seed) => seed,
             _ => 0,
@@ -394,7 +394,7 @@ enum Keep {
 }
 
 /// A folder, as it stands.
-pub(super) fn image_of(base: &Path) -> Image {
+pub(crate) fn image_of(base: &Path) -> Image {
     let mut image = Image::new();
     let mut folders = vec![base.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -414,7 +414,7 @@ pub(super) fn image_of(base: &Path) -> Image {
 
 /// Makes a folder of it. Paths of folders that it was in are made those of the new one: all have
 /// names of one length, so that nothing moves.
-pub(super) fn write(image: &Image, to: &Path, was: &[&Path]) {
+pub(crate) fn write(image: &Image, to: &Path, was: &[&Path]) {
     fs::create_dir(to).unwrap();
     let new = to.as_os_str().as_encoded_bytes();
     for (name, bytes) in image {

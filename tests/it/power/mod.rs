@@ -8,13 +8,13 @@
 //! often, is said by the tests, and stands in docs/reliability.md. Not here: real power failures,
 //! and disks that lie or fail (`disk`).
 
-mod disk;
+pub(crate) mod disk;
 mod drain;
 mod faults;
 mod new;
 mod real;
 mod run;
-mod trace;
+pub(crate) mod trace;
 
 use crate::crash::Numbers;
 use crate::readers::skipped;

@@ -22,7 +22,7 @@ const STRING_BYTES_MAX: &str = "100000000";
 
 /// One operation. Paths are relative to the folder that is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Op {
+pub(crate) enum Op {
     /// A file or folder is opened: made where it isn't there and `create` says so.
     Open {
         handle: usize,
