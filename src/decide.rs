@@ -172,6 +172,8 @@ impl<'a> Judge<'a> {
         let expiry = schedule.expiry;
         verdict.reset();
         verdict.set_schedule(schedule, !case.recipients.is_empty());
+        // Growing by doubling would take twice of what is needed, and half again on the way.
+        verdict.dispositions.reserve_exact(case.recipients.len());
         if case.recipients.is_empty() {
             verdict.dispositions.push(no_recipients());
             return;
@@ -487,6 +489,9 @@ impl<'a> Verdict<'a> {
     pub fn recycle<'b>(mut self) -> Verdict<'b> {
         self.dispositions.clear();
         self.expansions.clear();
+        if self.dispositions.capacity() > limits::RECIPIENTS_KEPT_MAX {
+            (self.dispositions, self.served) = (Vec::new(), HashTable::new());
+        }
         Verdict {
             // Collecting an emptied vector into one of the same layout keeps its memory.
             dispositions: self.dispositions.into_iter().map_while(|_| None).collect(),

@@ -19,21 +19,24 @@ pub const MSMAIL_PATH_BYTES_MAX: usize = 320;
 /// stand in one, escaped, and again; longer ones are refused, as their escapes take time.
 pub const FFAPI_ADDRESS_BYTES_MAX: usize = 4096;
 
+/// Files that one message of FFAPI text may name beside it: all are open at once.
+pub const FFAPI_FILES_MAX: usize = 256;
+
 /// Hops after which a message is taken to go round in a loop (RFC 5321, 6.3: at least 100).
 pub const HOPS_MAX: u32 = 100;
 /// Levels of aliases and lists that are expanded. Deeper ones are a loop or a mistake.
 pub const EXPANSION_LEVELS_MAX: u32 = 8;
 
-/// Recipients of one message that are judged. A record with more is damage: real systems stop at
-/// 100,000 and less.
+/// Recipients of one message that are judged. One with more goes to quarantine: real systems stop
+/// at 100,000 and less.
 pub const RECIPIENTS_MAX: usize = 1_000_000;
 /// Hops, and originals, that an envelope may have: far more than any message makes, and a bound on
 /// what an envelope of nothing else takes in memory.
 pub const ENVELOPE_HOPS_MAX: usize = 65_536;
 /// Dispositions of one message, expansions included: bounds what a list of lists can unfold to.
 pub const DISPOSITIONS_MAX: usize = 4_000_000;
-/// Bytes of a header section that are read for fields. What lies behind is carried, but not looked
-/// at.
+/// Longest header section of a message that is judged. One with a longer one goes to quarantine:
+/// what lies behind these bytes isn't looked at, and could name other recipients, or more hops.
 pub const HEADER_BYTES_MAX: usize = 16 << 20;
 /// Longest envelope of a segment record: a million recipients with their parameters fit.
 pub const ENVELOPE_BYTES_MAX: usize = 256 << 20;
@@ -57,7 +60,9 @@ pub const FILES_MAX: usize = 50_000_000;
 pub const MAI_BYTES_MAX: u64 = 64 << 20;
 /// Longest P1: a million recipients with their parameters fit.
 pub const P1_BYTES_MAX: u64 = 128 << 20;
-/// Longest ATT that goes into a message: it is held in memory, by a third longer as base64.
+/// Bytes of the ATT files of one message, together, or of the files beside one of FFAPI text: they
+/// are held in memory, by a third longer as base64. A message may name the same file again and
+/// again.
 pub const ATT_BYTES_MAX: u64 = 512 << 20;
 /// A KEY has 560 bytes; longer ones count with these (docs/postoffice.md).
 pub const KEY_BYTES_MAX: u64 = 1 << 20;
@@ -77,6 +82,11 @@ pub const BUFFER_BYTES: usize = 1 << 20;
 pub const CONTENT_IN_PLACE_BYTES_MIN: usize = 256 << 10;
 /// A recycled buffer that one large message has blown up beyond this is given back to the system.
 pub const BUFFER_KEPT_BYTES_MAX: usize = 8 << 20;
+
+/// Dispositions whose events are made at once: what is large then is written before the next.
+pub const BATCH_EVENTS: usize = 4096;
+/// Lists of more recipients that one large message has made are given back to the system.
+pub const RECIPIENTS_KEPT_MAX: usize = 65_536;
 
 /// Files held at once that records of a segment refer to: as many as a process may well have open.
 pub const REFERENCED_FILES_MAX: usize = 256;

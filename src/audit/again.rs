@@ -68,7 +68,7 @@ impl<'r> Hand<'r> {
             .map(|(entry, text)| message.disposition(*entry, text.as_deref()))
             .collect();
         let first = message.events.first().and_then(|at| message.books.events.get(*at));
-        let place = first.map_or_else(String::new, |event| event.place.clone());
+        let place = first.map_or_else(String::new, |event| event.place.to_string());
         let Some(dispositions) = dispositions else {
             return Some((place, "an event says what no event says"));
         };
@@ -115,7 +115,7 @@ impl<'r> Hand<'r> {
     ) -> bool {
         let mut recipients = Vec::new();
         let nameless = QueueId::Given(b"");
-        let Some(envelope) = read::envelope(record.found.head, nameless, &mut recipients) else {
+        let Ok(envelope) = read::envelope(record.found.head, nameless, &mut recipients) else {
             return false;
         };
         let is_here = |index: usize| {
@@ -206,12 +206,12 @@ impl<'r> Hand<'r> {
                 json::set_aside(&mut expect, &subject, Stream::DeadLetter.name(), reason);
             }
             if !faults.go_on(event) || event.line != expect && event.line != other {
-                return Some(event.place.clone());
+                return Some(event.place.to_string());
             }
-            last_place = Some(event.place.clone());
+            last_place = Some(event.place);
         }
         let has_homeless = is_unsure || told_homeless == usize::from(homeless.is_some());
-        last_place.filter(|_| faults.is_open() || !has_homeless)
+        last_place.filter(|_| faults.is_open() || !has_homeless).map(|place| place.to_string())
     }
 }
 
@@ -287,7 +287,7 @@ pub(super) fn quarantine_differs(
         });
         told_unreadable += usize::from(is_unreadable);
         if !faults.go_on(event) || !is_so {
-            return Some((event.place.clone(), "the event says something else"));
+            return Some((event.place.to_string(), "the event says something else"));
         }
     }
     if faults.is_open() || told_unreadable != usize::from(is_damage) {

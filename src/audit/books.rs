@@ -8,6 +8,7 @@
 use super::{Kind, Report};
 use crate::event::json;
 use crate::mail::content::Content;
+use crate::mail::envelope::{Envelope, QueueId, Recipient};
 use crate::queue::bytes::FileBytes;
 use crate::queue::segment::read::{self, Notes, RecipientNotes};
 use crate::queue::{Found, Framed};
@@ -16,6 +17,8 @@ use crate::spool::{PerStream, Stream};
 use ahash::AHashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::ffi::OsStr;
+use std::fmt;
 use std::path::PathBuf;
 
 /// The stream files of a part, in memory or mapped.
@@ -82,9 +85,22 @@ pub(super) struct Event<'s> {
     #[serde(skip)]
     pub(super) line: &'s [u8],
     #[serde(skip)]
-    pub(super) place: String,
+    pub(super) place: EventPlace<'s>,
     #[serde(skip)]
     pub(super) claimed: bool,
+}
+
+/// Where an event stands: its file, and the offset in it. There may be millions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct EventPlace<'s> {
+    file: &'s OsStr,
+    offset: usize,
+}
+
+impl fmt::Display for EventPlace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, offset {}", self.file.display(), self.offset)
+    }
 }
 
 impl Event<'_> {
@@ -122,7 +138,7 @@ impl<'s> Books<'s> {
             let Some((path, bytes)) = files.0.get(stream) else { continue };
             let file = path.display().to_string();
             let got = match stream {
-                Stream::Events => books.read_events(&file, bytes.bytes(), report),
+                Stream::Events => books.read_events(path.as_os_str(), bytes.bytes(), report),
                 _ => books.read_records(stream, &file, bytes.bytes(), report),
             };
             if commit.files.get(stream).is_some_and(|sealed| sealed != got) {
@@ -176,19 +192,20 @@ impl<'s> Books<'s> {
         sealed
     }
 
-    fn read_events(&mut self, file: &str, bytes: &'s [u8], report: &mut Report) -> Sealed {
+    fn read_events(&mut self, file: &'s OsStr, bytes: &'s [u8], report: &mut Report) -> Sealed {
         let mut sealed = Sealed { length: bytes.len() as u64, ..Sealed::default() };
         sealed.seal = crc32c::crc32c(bytes);
         let mut at = 0;
+        self.events.reserve_exact(memchr::memchr_iter(b'\n', bytes).count());
         for line in bytes.split_inclusive(|&b| b == b'\n') {
-            let place = format!("{file}, offset {at}");
+            let place = EventPlace { file, offset: at };
             at += line.len();
             sealed.records += 1;
             let event = serde_json::from_slice::<Event<'s>>(line).ok();
             let key =
                 event.as_ref().and_then(|event| u64::from_str_radix(event.id.get(..16)?, 16).ok());
             let (Some(event), Some(key)) = (event, key) else {
-                report.find(Kind::Wrong, place, "it is no event");
+                report.find(Kind::Wrong, place.to_string(), "it is no event");
                 continue;
             };
             self.by_key.entry(key).or_default().push(self.events.len());
@@ -205,7 +222,7 @@ impl<'s> Books<'s> {
         }
         for event in self.events.iter().filter(|event| !event.claimed) {
             let what = format!("event {} belongs to no message of this part", event.id);
-            report.find(Kind::Doubled, event.place.clone(), what);
+            report.find(Kind::Doubled, event.place.to_string(), what);
         }
     }
 }
@@ -215,6 +232,24 @@ impl Record<'_> {
     pub(super) fn holds(&self, content: Content<'_>, checksum: u32) -> bool {
         let raw = self.found.content.raw();
         raw.len() as u64 == content.len() && self.checksum == checksum
+    }
+
+    /// True where it leaves with its message's reverse-path. Only members of a list leave with
+    /// another: recipients that were expanded from one of the message's, and have another address.
+    pub(super) fn is_from_sender_of(
+        &self,
+        envelope: &Envelope<'_>,
+        recipients: &[Recipient<'_>],
+    ) -> bool {
+        let (nameless, mut own) = (QueueId::Given(b""), Vec::new());
+        let Ok(written) = read::envelope(self.found.head, nameless, &mut own) else {
+            return false;
+        };
+        let is_expanded = |note: &RecipientNotes<'_>| {
+            let queued = note.ordinal.and_then(|ordinal| recipients.get(ordinal as usize));
+            queued.is_some_and(|queued| queued.forward_path != note.forward_path)
+        };
+        written.reverse_path == envelope.reverse_path || self.recipients.iter().all(is_expanded)
     }
 }
 

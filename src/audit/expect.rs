@@ -81,7 +81,7 @@ impl SeenDisposition {
         let until = if recipient.outcome == 3 {
             let mut recipients = Vec::new();
             let envelope = read::envelope(record.found.head, QueueId::Given(b""), &mut recipients);
-            envelope.and_then(|envelope| envelope.next_attempt).map(|at| {
+            envelope.ok().and_then(|envelope| envelope.next_attempt).map(|at| {
                 let mut out = Vec::new();
                 at.write_rfc3339(&mut out);
                 text(&out)

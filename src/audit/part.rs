@@ -13,13 +13,12 @@ use crate::limits;
 use crate::mail::content::Content;
 use crate::mail::envelope::{Envelope, QueueId, Recipient};
 use crate::mail::header::HeaderFacts;
-use crate::queue::envelope::{self, RecipientOrder};
-use crate::queue::segment::read::{self, RecipientNotes};
+use crate::queue::envelope::{self, Read, RecipientOrder};
 use crate::queue::segment::write::Payload;
 use crate::queue::{Buffers, Damage, Found, Framed, Frames, QueueError, Source, Span, Visit};
 use crate::spool::commits::Commit;
 use crate::spool::folder::{self, Planned};
-use crate::spool::record::{Known, Origin, outcome_number};
+use crate::spool::record::{FAULT, Known, Origin, outcome_number};
 use crate::spool::{PerStream, Stream, drain};
 use std::collections::HashSet;
 use std::path::Path;
@@ -109,16 +108,21 @@ impl Auditor<'_, '_> {
     fn message<'a>(
         &mut self,
         source: &Source<'a>,
-        found: Found<'a>,
+        mut found: Found<'a>,
         checksum: Option<u32>,
         recipients: &mut Vec<Recipient<'a>>,
     ) {
         let facts = HeaderFacts::read(found.content.raw());
-        let read = envelope::read(source, &found, &facts, self.order, recipients);
-        let Some(envelope) = read else {
-            let kind = crate::queue::DamageKind::Envelope;
-            let damage = Damage { offset: found.offset, length: found.length, kind };
-            return self.damage(source, damage);
+        let envelope = match envelope::read(source, &found, &facts, self.order, recipients) {
+            Read::Message(envelope) => envelope,
+            Read::TooMuch(envelope, kind) => {
+                found.set_aside = found.set_aside.or(Some(kind.text().as_bytes()));
+                envelope
+            }
+            Read::Damaged(kind) => {
+                let damage = Damage { offset: found.offset, length: found.length, kind };
+                return self.damage(source, damage);
+            }
         };
         self.report.messages += 1;
         let checksum = checksum.unwrap_or_else(|| found.content.checksum());
@@ -194,7 +198,7 @@ impl Auditor<'_, '_> {
             let last = self.last.get_mut(Stream::Events);
             if *index < *last {
                 let what = "the event isn't in the order of the queue";
-                self.report.find(Kind::Wrong, event.place.clone(), what);
+                self.report.find(Kind::Wrong, event.place.to_string(), what);
             }
             *last = *index;
         }
@@ -236,7 +240,13 @@ impl Auditor<'_, '_> {
         let Some(record) = records.first().and_then(|at| self.books.records.get(*at)) else {
             return;
         };
-        let Found { offset, length, content, head, .. } = again.found;
+        let Found { offset, length, content, head, set_aside, .. } = again.found;
+        // A fault may strike whatever a message is.
+        let reason = record.notes.reason.unwrap_or_default();
+        if reason != set_aside.unwrap_or(reason) && !reason.starts_with(FAULT) {
+            self.find(Kind::Wrong, again, "it is in quarantine for another reason");
+            return;
+        }
         let origin = Origin { name: again.name, offset, length };
         let bare = Envelope::new(again.place_id);
         let known = [
@@ -292,7 +302,8 @@ impl Auditor<'_, '_> {
         let mut seen = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
             self.disposition(again, index, *entry, &mut served);
-            seen.extend(self.seen(*entry));
+            // Only a manifest asks.
+            seen.extend(self.manifest.and_then(|_| self.seen(*entry)));
         }
         for (ordinal, recipient) in again.recipients.iter().enumerate() {
             if !recipient.done && served.get(ordinal) == Some(&false) && !entries.is_empty() {
@@ -472,7 +483,7 @@ impl Auditor<'_, '_> {
             if !record.holds(again.found.content, again.checksum) {
                 problems.push("has another content");
             }
-            if !same_sender(again, record) {
+            if !record.is_from_sender_of(again.envelope, again.recipients) {
                 problems.push("has another reverse-path");
             }
         }
@@ -559,22 +570,6 @@ impl Auditor<'_, '_> {
             self.report.find(Kind::Wrong, place, format!("{what} than it has to"));
         }
     }
-}
-
-/// Only members of a list leave with another reverse-path than the message came with: recipients
-/// that were expanded from one of the message's, and have another address.
-fn same_sender(again: &Again<'_, '_>, record: &super::books::Record<'_>) -> bool {
-    let mut recipients = Vec::new();
-    let nameless = QueueId::Given(b"");
-    let Some(envelope) = read::envelope(record.found.head, nameless, &mut recipients) else {
-        return false;
-    };
-    let is_expanded = |note: &RecipientNotes<'_>| {
-        let queued = note.ordinal.and_then(|ordinal| again.recipients.get(ordinal as usize));
-        queued.is_some_and(|queued| queued.forward_path != note.forward_path)
-    };
-    envelope.reverse_path == again.envelope.reverse_path
-        || record.recipients.iter().all(is_expanded)
 }
 
 impl Visit for Auditor<'_, '_> {

@@ -68,7 +68,7 @@ impl Replay {
         let mut recipients = Vec::new();
         for record in records {
             let envelope = read::envelope(record.found.head, QueueId::Given(b""), &mut recipients);
-            let Some(envelope) = envelope else { continue };
+            let Ok(envelope) = envelope else { continue };
             let kept = original_of(&envelope, original::RECORD).filter(is_planned);
             let Some(kept) = kept.and_then(|bytes| <&[u8; RECORD_BYTES]>::try_from(bytes).ok())
             else {

@@ -83,21 +83,25 @@ impl Visit for Visitor<'_> {
                 Framed::Message(found) => found,
             };
             let (offset, length) = (found.offset, found.length);
-            let range = Damage { offset, length, kind: DamageKind::Envelope };
+            let range = |kind| Damage { offset, length, kind };
             let name = envelope::file_name(&source, &found);
             let facts = if source.format.has_envelope() {
-                HeaderFacts::default()
+                HeaderFacts::unread(found.content.raw())
             } else {
                 HeaderFacts::read(found.content.raw())
             };
             let order = self.clock.order;
-            if envelope::read(&source, &found, &facts, order, &mut recipients).is_none() {
-                self.damaged(name, range, range.kind.text());
-            } else if let Some(reason) = found.set_aside {
-                self.damaged(name, range, &String::from_utf8_lossy(reason));
-            } else {
-                self.report.messages += 1;
-                self.report.bytes += found.content.len();
+            let read = envelope::read(&source, &found, &facts, order, &mut recipients);
+            match (read.judged(), found.set_aside) {
+                (_, Some(reason)) => {
+                    let reason = String::from_utf8_lossy(reason);
+                    self.damaged(name, range(DamageKind::SetAside), &reason);
+                }
+                (Err(kind), None) => self.damaged(name, range(kind), kind.text()),
+                (Ok(_), None) => {
+                    self.report.messages += 1;
+                    self.report.bytes += found.content.len();
+                }
             }
         }
         Ok(())

@@ -189,11 +189,14 @@ impl Courier<'_> {
         } else {
             HeaderFacts::read(found.content.raw())
         };
-        let Some(envelope) = envelope::read(source, found, &facts, self.order, recipients) else {
-            let (offset, length) = (found.offset, found.length);
-            let damage = Damage { offset, length, kind: DamageKind::Envelope };
-            self.damaged(envelope::file_name(source, found), damage);
-            return Ok(());
+        let read = envelope::read(source, found, &facts, self.order, recipients);
+        let envelope = match read.judged() {
+            Ok(envelope) => envelope,
+            Err(kind) => {
+                let damage = Damage { offset: found.offset, length: found.length, kind };
+                self.damaged(envelope::file_name(source, found), damage);
+                return Ok(());
+            }
         };
         let (format, envelope) = (source.format, &envelope);
         let item = Item { format, found, envelope, recipients, checksum };

@@ -18,6 +18,7 @@ use crate::mail::header::HeaderFacts;
 use crate::queue::segment::tag;
 use crate::queue::segment::write::Fields;
 use crate::queue::{DamageKind, Format, Found, QueueError, Source, envelope};
+use crate::spool::record::FAULT;
 use crate::spool::set_aside::{Made, Place, Replayed, SetAside, State, Step};
 use crate::spool::{SpoolError, Stream, drain, folder};
 use serde::Serialize;
@@ -242,10 +243,6 @@ fn obstacle(
     None
 }
 
-/// How the reason of a message begins that a fault struck: it can be tried again. Framing's own
-/// reasons, of formats that have such, say that there is no message to try.
-const FAULT: &[u8] = b"fault in ";
-
 /// Recipients that something is left to do for. A message without recipients has one without an
 /// address among the dead letters.
 fn pending<'c, 'a>(
@@ -317,7 +314,7 @@ fn from_content<'a>(
     let facts = HeaderFacts::read(content.raw());
     let source = Source { format: Format::Eml, name: b"", tag: 0, bytes: b"" };
     let file = Found::new(0, content.len(), b"", content);
-    let read = envelope::read(&source, &file, &facts, shelf.order(), recipients)?;
+    let read = envelope::read(&source, &file, &facts, shelf.order(), recipients).judged().ok()?;
     Some(Envelope { queue_id: record.envelope.queue_id, ..read })
 }
 

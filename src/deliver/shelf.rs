@@ -244,7 +244,7 @@ impl<E: From<QueueError>, F: FnMut(&Record<'_, '_>) -> Result<(), E>> Visit for 
             let notes = notes(found.head, |notes| recipient_notes.push(notes));
             let order = self.shelf.order;
             let read = envelope::read(&source, &found, &facts, order, &mut recipients);
-            let (Some(envelope), Some(notes)) = (read, notes) else {
+            let (Ok(envelope), Some(notes)) = (read.judged(), notes) else {
                 self.unreadable += 1;
                 continue;
             };

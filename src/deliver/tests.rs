@@ -38,7 +38,8 @@ impl Visit for Collect {
             };
             let facts = HeaderFacts::read(found.content.raw());
             let order = RecipientOrder::default();
-            let envelope = envelope::read(&source, &found, &facts, order, &mut recipients).unwrap();
+            let read = envelope::read(&source, &found, &facts, order, &mut recipients);
+            let envelope = read.judged().unwrap();
             self.0.push(Ok(Read {
                 content: found.content.runs().collect::<Vec<_>>().concat(),
                 head: found.head.to_vec(),

@@ -12,13 +12,15 @@ use super::board;
 use super::breaker::Breaker;
 use super::isolate::{Fault, Stage, isolate};
 use super::{Context, EngineError, Faults, Offices};
-use crate::decide::{Case, NoReport, Outcome, Verdict};
+use crate::decide::{Case, Disposition, NoReport, Outcome, Verdict};
 use crate::directory::Directory;
 use crate::event::json::{self, Subject};
+use crate::limits;
 use crate::mail::content::Content;
 use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::header::{HeaderFacts, RecipientField};
 use crate::ndr;
+use crate::queue::envelope::Read;
 use crate::queue::segment::write::Payload;
 use crate::queue::{Damage, DamageKind, Found, Source, envelope};
 use crate::spool::Counts;
@@ -71,6 +73,9 @@ impl Memory<'_> {
     pub(super) fn recycle<'b>(mut self) -> Memory<'b> {
         self.fields.clear();
         self.recipients.clear();
+        if self.fields.capacity().max(self.recipients.capacity()) > limits::RECIPIENTS_KEPT_MAX {
+            (self.fields, self.recipients) = (Vec::new(), Vec::new());
+        }
         // Collecting an emptied vector into one of the same layout keeps its memory.
         Memory {
             fields: self.fields.into_iter().map_while(|_| None).collect(),
@@ -99,6 +104,15 @@ struct InHand<'a> {
     marker: Option<&'a [u8]>,
     /// Faults that struck it: at most one a stage is told.
     faults: SmallVec<[Fault; 2]>,
+}
+
+/// How far judging came.
+enum Judgment {
+    Judged,
+    /// The message is over its budget.
+    TooMuch(DamageKind),
+    /// Its envelope can't be read.
+    Damaged(DamageKind),
 }
 
 /// A report that was made: whom it went to, and how many recipients it names.
@@ -150,13 +164,20 @@ impl<'r> Walk<'r> {
             faults: SmallVec::new(),
         };
         if let Some(reason) = found.set_aside {
-            return self.set_aside(source, &found, hand, reason, memory);
+            let (facts, order) = (HeaderFacts::default(), self.context.recipients);
+            let read = envelope::read(source, &found, &facts, order, &mut memory.recipients);
+            if let Read::Message(envelope) = read {
+                hand.envelope = envelope;
+            }
+            return self.set_aside(source, &found, hand, reason);
         }
         let stage = Cell::new(Stage::Parse);
         match isolate(&stage, || self.judge(source, &found, &mut hand, memory, &stage)) {
-            Ok(true) => {}
-            Ok(false) => {
-                let kind = DamageKind::Envelope;
+            Ok(Judgment::Judged) => {}
+            Ok(Judgment::TooMuch(kind)) => {
+                return self.set_aside(source, &found, hand, kind.text().as_bytes());
+            }
+            Ok(Judgment::Damaged(kind)) => {
                 let damage = Damage { offset: found.offset, length: found.length, kind };
                 return self.damage(source, origin, damage);
             }
@@ -172,7 +193,7 @@ impl<'r> Walk<'r> {
         if let Err(fault) = rendered {
             return self.quarantine(source, &found, hand, fault, &mark, memory);
         }
-        self.events(&mut hand, memory, &made);
+        self.events(&mut hand, memory, &made)?;
         for disposition in &memory.verdict.dispositions {
             self.counts.count(disposition.outcome);
         }
@@ -184,7 +205,7 @@ impl<'r> Walk<'r> {
         self.settle(content)
     }
 
-    /// Parse and decide. False where the envelope can't be read.
+    /// Parse and decide, where the envelope can be read and the message is within its budget.
     fn judge<'a>(
         &mut self,
         source: &Source<'a>,
@@ -192,7 +213,7 @@ impl<'r> Walk<'r> {
         hand: &mut InHand<'a>,
         memory: &mut Memory<'a>,
         stage: &Cell<Stage>,
-    ) -> bool
+    ) -> Judgment
     where
         'r: 'a,
     {
@@ -204,9 +225,14 @@ impl<'r> Walk<'r> {
         hand.marker = facts.fault;
         desk.enter(Stage::Parse, hand.marker);
         let order = self.context.recipients;
-        let read = envelope::read(source, found, &facts, order, &mut memory.recipients);
-        let Some(envelope) = read else { return false };
-        hand.envelope = envelope;
+        match envelope::read(source, found, &facts, order, &mut memory.recipients) {
+            Read::Message(envelope) => hand.envelope = envelope,
+            Read::TooMuch(envelope, kind) => {
+                hand.envelope = envelope;
+                return Judgment::TooMuch(kind);
+            }
+            Read::Damaged(kind) => return Judgment::Damaged(kind),
+        }
         hand.set_key(source, &mut self.scratch.key);
         stage.set(Stage::Decide);
         desk.enter(Stage::Decide, hand.marker);
@@ -220,7 +246,7 @@ impl<'r> Walk<'r> {
         };
         self.context.judge.decide(case, &mut memory.verdict);
         memory.fields = facts.recipients;
-        true
+        Judgment::Judged
     }
 
     /// Makes the reports that are due. What a fault keeps from being reported becomes a dead
@@ -267,42 +293,32 @@ impl<'r> Walk<'r> {
         let report = &mut self.scratch.report;
         report.clear();
         ndr::render(report, &by, &returned, to, &verdict.dispositions);
-        let report = Report { key: hand.key, index, now, content: report };
-        hand.judged(memory).append_report(&mut self.part, to, &report);
+        let rendered = Report { key: hand.key, index, now, content: report };
+        hand.judged(memory).append_report(&mut self.part, to, &rendered);
+        if report.capacity() > limits::BUFFER_KEPT_BYTES_MAX {
+            *report = Vec::new();
+        }
     }
 
     /// Appends the events of a message that was judged.
-    fn events<'a>(&mut self, hand: &mut InHand<'a>, memory: &Memory<'a>, made: &Made<'a>) {
+    fn events<'a>(
+        &mut self,
+        hand: &mut InHand<'a>,
+        memory: &Memory<'a>,
+        made: &Made<'a>,
+    ) -> Result<(), EngineError> {
         let verdict = &memory.verdict;
-        let desk = self.desk();
-        let stage = Cell::new(Stage::Event);
-        let mark = self.part.mark();
-        let subject = hand.subject(verdict.attempts, self.context);
-        let part = &mut self.part;
-        let together = isolate(&stage, || {
-            part.events(|out| {
-                for (index, disposition) in (0..).zip(&verdict.dispositions) {
-                    desk.enter(Stage::Event, hand.marker);
-                    json::disposition(out, &subject, index, disposition);
-                }
-            });
-        });
-        if let Err(fault) = together {
-            // One by one, then: the ones that can't be told in full are told in numbers.
-            part.roll_back_stream(Stream::Events, &mark);
-            for (index, disposition) in (0..).zip(&verdict.dispositions) {
-                let mark = part.mark();
-                let alone = isolate(&stage, || {
-                    desk.enter(Stage::Event, hand.marker);
-                    part.events(|out| json::disposition(out, &subject, index, disposition));
-                });
-                if alone.is_err() {
-                    part.roll_back_stream(Stream::Events, &mark);
-                    part.events(|out| json::minimal(out, &subject, index, disposition));
-                }
+        let mut struck = None;
+        let mut index = 0;
+        for some in verdict.dispositions.chunks(limits::BATCH_EVENTS) {
+            let fault = self.events_of(hand, verdict.attempts, index, some);
+            struck = struck.or(fault);
+            index = index.saturating_add(u32::try_from(some.len()).unwrap_or(u32::MAX));
+            if self.context.trial.is_none() {
+                self.part.settle_events(self.context.folder)?;
             }
-            hand.faults.push(fault);
         }
+        hand.faults.extend(struck);
         let subject = hand.subject(verdict.attempts, self.context);
         let (set_aside, homeless) = (verdict.dead_letter(), verdict.homeless_report());
         self.tell(|out| {
@@ -320,6 +336,46 @@ impl<'r> Walk<'r> {
                 json::fault(out, &subject, index, fault.stage.name(), &fault.text, &fault.place);
             }
         });
+        Ok(())
+    }
+
+    /// Appends the events of some dispositions, the first of this index; gives the fault that
+    /// struck.
+    fn events_of<'a>(
+        &mut self,
+        hand: &InHand<'a>,
+        attempts: u32,
+        first: u32,
+        dispositions: &[Disposition<'a>],
+    ) -> Option<Fault> {
+        let desk = self.desk();
+        let stage = Cell::new(Stage::Event);
+        let mark = self.part.mark();
+        let subject = hand.subject(attempts, self.context);
+        let part = &mut self.part;
+        let together = isolate(&stage, || {
+            part.events(|out| {
+                for (index, disposition) in (first..).zip(dispositions) {
+                    desk.enter(Stage::Event, hand.marker);
+                    json::disposition(out, &subject, index, disposition);
+                }
+            });
+        });
+        let fault = together.err()?;
+        // One by one, then: the ones that can't be told in full are told in numbers.
+        part.roll_back_stream(Stream::Events, &mark);
+        for (index, disposition) in (first..).zip(dispositions) {
+            let mark = part.mark();
+            let alone = isolate(&stage, || {
+                desk.enter(Stage::Event, hand.marker);
+                part.events(|out| json::disposition(out, &subject, index, disposition));
+            });
+            if alone.is_err() {
+                part.roll_back_stream(Stream::Events, &mark);
+                part.events(|out| json::minimal(out, &subject, index, disposition));
+            }
+        }
+        Some(fault)
     }
 
     /// Appends events about a message as a whole; none of them, where that fails.
@@ -373,22 +429,21 @@ impl<'r> Walk<'r> {
         self.settle(hand.payload.content)
     }
 
-    /// Puts a message into quarantine that framing found can't be judged, as it was queued.
+    /// Puts a message into quarantine that can't be judged, or that is over its budget, as it was
+    /// queued.
     fn set_aside<'a>(
         &mut self,
         source: &Source<'a>,
         found: &Found<'a>,
         mut hand: InHand<'a>,
         reason: &[u8],
-        memory: &mut Memory<'a>,
     ) -> Result<(), EngineError> {
-        let (facts, order) = (HeaderFacts::default(), self.context.recipients);
-        let read = envelope::read(source, found, &facts, order, &mut memory.recipients);
-        if let Some(envelope) = read {
-            hand.envelope = envelope;
-        }
         hand.set_key(source, &mut self.scratch.key);
-        let known = Known::Verbatim(found.head);
+        let known = if source.format.has_envelope() {
+            Known::Verbatim(found.head)
+        } else {
+            Known::Envelope(&hand.envelope, &[])
+        };
         record::append_quarantine(&mut self.part, known, hand.origin, &hand.payload, reason);
         let subject = hand.subject(hand.envelope.attempts, self.context);
         self.tell(|out| json::set_aside(out, &subject, Stream::Quarantine.name(), reason));

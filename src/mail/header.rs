@@ -29,9 +29,11 @@ impl<'a> Field<'a> {
 
 /// The fields of a header section, in order; ends at the empty line, or at the end of the content.
 ///
-/// No more than [`limits::HEADER_BYTES_MAX`] bytes are looked at.
+/// No more than [`limits::HEADER_BYTES_MAX`] bytes are looked at, and whether the empty line is
+/// behind them.
 pub fn fields(content: &[u8]) -> Fields<'_> {
-    let content = content.get(..limits::HEADER_BYTES_MAX).unwrap_or(content);
+    let end = limits::HEADER_BYTES_MAX + b"\r\n".len();
+    let content = content.get(..end).unwrap_or(content);
     Fields { content, at: 0, line_feeds: memchr_iter(b'\n', content) }
 }
 
@@ -108,7 +110,8 @@ pub fn strip_line_end(line: &[u8]) -> &[u8] {
     }
 }
 
-/// Length of the header section of a content, without the empty line behind it.
+/// Length of the header section of a content, without the empty line behind it; more than
+/// [`limits::HEADER_BYTES_MAX`] where it is longer than that, by whatever.
 pub fn section_len(content: &[u8]) -> usize {
     let mut fields = fields(content);
     while fields.next().is_some() {}
@@ -141,6 +144,9 @@ pub struct HeaderFacts<'a> {
     pub is_report: bool,
     /// The fields that may name recipients, in order; for Delivered-To the topmost alone.
     pub recipients: Vec<(RecipientField, &'a [u8])>,
+    /// The section is longer than [`limits::HEADER_BYTES_MAX`]: these are the facts of its
+    /// beginning.
+    pub is_cut: bool,
     /// Marker of an injected fault, where the feature is on.
     pub fault: Option<&'a [u8]>,
 }
@@ -149,6 +155,14 @@ impl<'a> HeaderFacts<'a> {
     /// Reads them.
     pub fn read(content: &'a [u8]) -> Self {
         Self::read_into(Vec::new(), content)
+    }
+
+    /// None but whether the section is too long, for those who have an envelope: nothing is read of
+    /// a content that isn't longer itself.
+    pub fn unread(content: &[u8]) -> Self {
+        let is_cut = content.len() > limits::HEADER_BYTES_MAX
+            && section_len(content) > limits::HEADER_BYTES_MAX;
+        Self { is_cut, ..Self::default() }
     }
 
     /// Reads them, into the memory of a list that is used again.
@@ -196,6 +210,7 @@ impl<'a> HeaderFacts<'a> {
                 _ => {}
             }
         }
+        facts.is_cut = fields.position() > limits::HEADER_BYTES_MAX;
         facts
     }
 
@@ -245,14 +260,34 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_behind_the_limit_is_not_looked_at() {
-        let facts = |padding: usize| {
-            let content = [b"Subject: ", &b"x".repeat(padding)[..], b"\nTo: a@b\n"].concat();
-            HeaderFacts::read(&content).recipients.len()
+    fn a_section_is_cut_from_one_byte_past_the_limit_on() {
+        let max = limits::HEADER_BYTES_MAX;
+        let facts = |len: usize, line_end: &[u8], behind: &[u8]| {
+            let padding = len - b"Subject: To: a@b".len() - 2 * line_end.len();
+            let padding = b"x".repeat(padding);
+            let pieces = [b"Subject: ", &padding[..], line_end, b"To: a@b", line_end, behind];
+            let content = pieces.concat();
+            let facts = HeaderFacts::read(&content);
+            assert_eq!(HeaderFacts::unread(&content).is_cut, facts.is_cut);
+            (facts.recipients.len(), facts.is_cut)
         };
-        let room = limits::HEADER_BYTES_MAX - b"Subject: \nTo: a@b\n".len();
-        assert_eq!(facts(room), 1);
-        assert_eq!(facts(room + b"To: a@b\n".len()), 0);
+        for (line_end, behind) in [
+            (&b"\n"[..], &b""[..]),
+            (b"\n", b"\n"),
+            (b"\n", b"\nbody\n"),
+            (b"\r\n", b"\r\nbody\r\n"),
+            (b"\r\n", b"\r\n"),
+            (b"", b""),
+        ] {
+            assert_eq!(facts(max - 1, line_end, behind), (line_end.len().min(1), false));
+            assert_eq!(facts(max, line_end, behind), (line_end.len().min(1), false));
+            assert!(facts(max + 1, line_end, behind).1, "{behind:?}");
+            assert!(facts(max + 100, line_end, behind).1, "{behind:?}");
+        }
+        assert!(facts(max, b"\n", b" folded\n\n").1);
+        assert!(facts(max, b"\n", b"\rno line end\n\n").1);
+        // What lies behind isn't looked at.
+        assert_eq!(facts(max + 100, b"\n", b"\n"), (0, true));
     }
 
     #[test]

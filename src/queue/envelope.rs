@@ -7,7 +7,7 @@
 //! named fields that is there ([`RecipientOrder`]). Not here: whether any of it is valid.
 
 use super::files::{self, Folder};
-use super::{Format, Found, Source, mbox, segment};
+use super::{DamageKind, Format, Found, Source, mbox, segment};
 use crate::limits;
 use crate::mail::address;
 use crate::mail::content::Content;
@@ -98,20 +98,49 @@ pub fn key(
     xxhash_rust::xxh3::xxh3_64(scratch)
 }
 
+/// What reading an envelope gives.
+#[derive(Clone, Debug)]
+pub enum Read<'a> {
+    /// The envelope of a message that can be judged.
+    Message(Envelope<'a>),
+    /// The message has more of something than a message may have: it goes to quarantine whole,
+    /// with what is known of its envelope. Where the envelope is made from the content, it has no
+    /// recipients: they wouldn't be all.
+    TooMuch(Envelope<'a>, DamageKind),
+    /// The record's envelope can't be read: it is damage.
+    Damaged(DamageKind),
+}
+
+impl<'a> Read<'a> {
+    /// The envelope, if the message can be judged; else why not.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn judged(self) -> Result<Envelope<'a>, DamageKind> {
+        match self {
+            Self::Message(envelope) => Ok(envelope),
+            Self::TooMuch(_, kind) | Self::Damaged(kind) => Err(kind),
+        }
+    }
+}
+
 /// The envelope of a message; its recipients are put into `recipients`, which is emptied first.
 ///
-/// `None`: the record's envelope can't be read, or there are more than [`limits::RECIPIENTS_MAX`]
-/// recipients; that is damage.
+/// Whether its header section is too long, only `facts` know.
 pub fn read<'a>(
     source: &Source<'a>,
     found: &Found<'a>,
     facts: &HeaderFacts<'a>,
     order: RecipientOrder,
     recipients: &mut Vec<Recipient<'a>>,
-) -> Option<Envelope<'a>> {
+) -> Read<'a> {
     let queue_id = queue_id(source, found);
     if source.format.has_envelope() {
-        return segment::read::envelope(found.head, queue_id, recipients);
+        return match segment::read::envelope(found.head, queue_id, recipients) {
+            Err(kind) => Read::Damaged(kind),
+            Ok(envelope) if facts.is_cut => Read::TooMuch(envelope, DamageKind::HeaderBytes),
+            Ok(envelope) => Read::Message(envelope),
+        };
     }
     recipients.clear();
     let mut envelope = Envelope::new(queue_id);
@@ -123,6 +152,9 @@ pub fn read<'a>(
         (None, None) => ReversePath::Unknown,
     };
     envelope.arrival = from.and_then(|from| from.arrival).or_else(|| arrival(facts));
+    if facts.is_cut {
+        return Read::TooMuch(envelope, DamageKind::HeaderBytes);
+    }
     for wanted in order.0.into_iter().flatten() {
         for (field, value) in &facts.recipients {
             if *field == wanted.field() {
@@ -133,7 +165,11 @@ pub fn read<'a>(
             break;
         }
     }
-    (recipients.len() <= limits::RECIPIENTS_MAX).then_some(envelope)
+    if recipients.len() > limits::RECIPIENTS_MAX {
+        recipients.clear();
+        return Read::TooMuch(envelope, DamageKind::Recipients);
+    }
+    Read::Message(envelope)
 }
 
 fn push_recipients<'a>(field: RecipientField, value: &'a [u8], out: &mut Vec<Recipient<'a>>) {

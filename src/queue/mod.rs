@@ -7,6 +7,7 @@
 //! is ever changed.
 
 pub mod bytes;
+mod damage;
 pub mod envelope;
 pub mod ffapi;
 pub mod files;
@@ -17,6 +18,7 @@ mod read;
 pub mod rendered;
 pub mod segment;
 
+pub use damage::{Damage, DamageKind};
 pub use read::{Buffers, Frames, Rest, Source, Visit};
 
 use crate::mail::content::Content;
@@ -70,70 +72,6 @@ impl<'a> Found<'a> {
     /// A message that nothing is wrong with.
     pub const fn new(offset: u64, length: u64, head: &'a [u8], content: Content<'a>) -> Self {
         Self { offset, length, head, content, set_aside: None, condition: None }
-    }
-}
-
-/// A range of a queue file that isn't a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// Offset of its first byte in the file.
-    pub offset: u64,
-    /// Its length.
-    pub length: u64,
-    /// What is wrong.
-    pub kind: DamageKind,
-}
-
-/// What is wrong with a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DamageKind {
-    /// Bytes before the first message of an mbox, or a file that is none.
-    NoMessage,
-    /// No good record head.
-    Head,
-    /// The envelope of a record doesn't fit its checksum, or can't be read.
-    Envelope,
-    /// The content of a record doesn't fit its checksum.
-    Content,
-    /// The record has a reference to its content, which this version doesn't follow.
-    Reference,
-    /// The record is longer than its file.
-    TornTail,
-    /// The record of a mailbag names no message.
-    Slot,
-    /// A message that is set aside: only its reason says why.
-    SetAside,
-}
-
-impl DamageKind {
-    const ALL: [Self; 8] = [
-        Self::NoMessage,
-        Self::Head,
-        Self::Envelope,
-        Self::Content,
-        Self::Reference,
-        Self::TornTail,
-        Self::Slot,
-        Self::SetAside,
-    ];
-
-    /// That which is said in these words.
-    pub fn of_text(text: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.text().as_bytes() == text)
-    }
-
-    /// Says it in words.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::NoMessage => "bytes that belong to no message",
-            Self::Head => "no good record head",
-            Self::Envelope => "the envelope is damaged",
-            Self::Content => "the content is damaged",
-            Self::Reference => "the content that it refers to is gone, or has changed",
-            Self::TornTail => "the record is torn off",
-            Self::Slot => "the record names no message file",
-            Self::SetAside => "the message can't be read (show it, or run the queue, to see why)",
-        }
     }
 }
 

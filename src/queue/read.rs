@@ -264,17 +264,19 @@ impl Queue {
                 bytes: mbg.bytes(),
             };
             let mut reader = BagReader::open(&root, bag).map_err(failed)?;
-            for batch in slots.chunks(limits::BATCH_MESSAGES) {
+            let mut left = slots;
+            while !left.is_empty() {
                 let arena = &mut buffers.arena;
                 if arena.capacity() > limits::BUFFER_KEPT_BYTES_MAX {
                     *arena = Vec::new();
                 }
                 arena.clear();
-                let pieces = reader.read(mbg.bytes(), batch, arena).map_err(failed)?;
+                let pieces = reader.read(mbg.bytes(), left, arena).map_err(failed)?;
                 let pieces = pieces.ok_or_else(|| QueueError::Changed { path: path.clone() })?;
                 let framed: Vec<Framed<'_>> =
                     pieces.iter().map(|piece| piece.framed(arena)).collect();
                 visitor.batch(source, Frames::Slots(framed.iter()))?;
+                left = left.get(framed.len()..).unwrap_or_default();
             }
             buffers.file = mbg.into_buffer();
         }

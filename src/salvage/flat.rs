@@ -139,15 +139,16 @@ impl<S: See> Visit for Visitor<'_, S> {
             } else {
                 HeaderFacts::read(found.content.raw())
             };
-            let envelope = envelope::read(&source, &found, &facts, self.order, &mut recipients);
+            let read = envelope::read(&source, &found, &facts, self.order, &mut recipients);
+            let envelope = read.judged();
             let raw = || match source.bytes {
                 [] => found.content.raw(),
                 bytes => range(bytes, found.offset, found.length),
             };
             let thing = match (&envelope, found.set_aside) {
                 (_, Some(why)) => Thing::Damage(raw(), String::from_utf8_lossy(why).into_owned()),
-                (None, None) => Thing::Damage(raw(), "the envelope is damaged".to_owned()),
-                (Some(envelope), None) => Thing::Message(Item {
+                (Err(kind), None) => Thing::Damage(raw(), kind.text().to_owned()),
+                (Ok(envelope), None) => Thing::Message(Item {
                     format: source.format,
                     found: &found,
                     envelope,

@@ -3,9 +3,10 @@
 //!
 //! Messages are appended to the buffers; a message that fails on its way is taken back by its mark.
 //! Small contents are copied; a large one is noted by its place, and goes from where it lies to the
-//! file. Nothing is written before the message that it belongs to is settled. Not here: what a
-//! record says (`record`), and syncing. Invariants: between a mark and its rollback nothing is
-//! written; a file begins with its header; a part with nothing for a stream makes no file there.
+//! file. Nothing is written before the message that it belongs to is settled, but for events that
+//! aren't taken back any more. Not here: what a record says (`record`), and syncing. Invariants:
+//! between a mark and its rollback nothing is written; a file begins with its header; a part with
+//! nothing for a stream makes no file there.
 
 use super::commits::Sealed;
 use super::file::{self, RunFile};
@@ -154,17 +155,22 @@ impl Part {
     pub fn settle(&mut self, folder: &RunFolder, content: Content<'_>) -> Result<(), SpoolError> {
         for stream in Stream::ALL {
             let buffer = self.streams.get_mut(stream);
-            if !buffer.inserts.is_empty() {
+            if buffer.inserts.is_empty() {
+                buffer.write_round(folder, stream, self.number)?;
+            } else {
                 buffer.write(folder, stream, self.number, buffer.data.len(), content)?;
-            } else if buffer.data.len() >= limits::BUFFER_BYTES {
-                // Up to a round offset: the system takes aligned pieces in larger pages.
-                let end = buffer.written + buffer.data.len() as u64;
-                let over = usize::try_from(end % limits::BUFFER_BYTES as u64).unwrap_or(0);
-                let whole = buffer.data.len() - over;
-                buffer.write(folder, stream, self.number, whole, content)?;
             }
         }
         Ok(())
+    }
+
+    /// Events of the message in hand that aren't taken back any more: what has grown large is
+    /// written, so that those of a million recipients don't wait in memory.
+    ///
+    /// # Errors
+    /// A file can't be made or written.
+    pub fn settle_events(&mut self, folder: &RunFolder) -> Result<(), SpoolError> {
+        self.streams.events.write_round(folder, Stream::Events, self.number)
     }
 
     /// Bytes that wait in the buffers.
@@ -247,6 +253,22 @@ impl Part {
 }
 
 impl Buffer {
+    /// Writes what has grown large, where no content is to be put in.
+    fn write_round(
+        &mut self,
+        folder: &RunFolder,
+        stream: Stream,
+        part: u32,
+    ) -> Result<(), SpoolError> {
+        if self.data.len() < limits::BUFFER_BYTES {
+            return Ok(());
+        }
+        // Up to a round offset: the system takes aligned pieces in larger pages.
+        let end = self.written + self.data.len() as u64;
+        let over = usize::try_from(end % limits::BUFFER_BYTES as u64).unwrap_or(0);
+        self.write(folder, stream, part, self.data.len() - over, Content::default())
+    }
+
     /// Writes the first `length` bytes, with all contents that are to be put in.
     fn write(
         &mut self,

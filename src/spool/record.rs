@@ -219,6 +219,10 @@ pub enum Known<'c, 'a> {
     Envelope(&'c Envelope<'a>, &'c [Recipient<'a>]),
 }
 
+/// How the reason of a message begins that a fault struck: it can be tried again. Other reasons say
+/// that there is no message to try, or that it would end here again.
+pub const FAULT: &[u8] = b"fault in ";
+
 /// Appends a message, or damage, to quarantine, with what is known of its envelope and the reason.
 pub fn append_quarantine(
     part: &mut Part,

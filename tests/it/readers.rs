@@ -47,7 +47,7 @@ impl<F: FnMut(&Seen<'_, '_>)> Visit for Visitor<F> {
             let mut recipients: Vec<Recipient<'_>> = Vec::new();
             let order = RecipientOrder::default();
             let envelope: Option<Envelope<'_>> =
-                read(&source, &found, &facts, order, &mut recipients);
+                read(&source, &found, &facts, order, &mut recipients).judged().ok();
             let case = envelope.as_ref().map(|envelope| Case {
                 header_hops: facts.hops,
                 is_report: facts.is_report,
@@ -82,7 +82,7 @@ impl<F: FnMut(&Judged<'_, '_>)> Visit for Judging<'_, F> {
             let (mut recipients, mut verdict) = (Vec::new(), Verdict::default());
             let order = RecipientOrder::default();
             let envelope = read(&source, &found, &facts, order, &mut recipients);
-            let Some(envelope) = &envelope else { continue };
+            let Ok(envelope) = &envelope.judged() else { continue };
             let case = Case {
                 header_hops: facts.hops,
                 is_report: facts.is_report,

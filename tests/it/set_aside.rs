@@ -197,7 +197,7 @@ fn lists_are_those_of_inspect_with_what_was_done_since() {
         0,
         "waiting",
         "a@there.example",
-        "",
+        "-",
     );
     assert_eq!(table.text(), expect);
     assert_eq!(table.code, Some(0));
@@ -871,5 +871,34 @@ fn a_fault_that_stays_is_replayed_until_its_attempts_are_spent() {
         }
         let said = replay(&folder, &from, "last", &options);
         assert_eq!(chosen(&said), (0, passed(&[("attempts", 1)])), "{stage}");
+    }
+}
+
+/// A message without recipients has one disposition, which its record has to tell of; run again as
+/// a queue, it is a message without recipients still, and nobody gets a report about nobody.
+#[test]
+fn a_dead_letter_without_recipients_has_none_when_it_is_run_again() {
+    let folder = Folder::new();
+    post(&folder);
+    let reason = "no recipients";
+    for (old, new) in [("run", "again"), ("again", "third")] {
+        let queue = format!("segment:{}", folder.path(old).join("dead-letter").display());
+        let listed = inqueue(&["inspect", &queue, "--json"]).objects();
+        let nobody = &listed[2];
+        assert_eq!((&nobody["recipients"], &nobody["reason"]), (&json!([]), &json!(reason)));
+        let said = run(&folder, &queue, new);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let counts = &said.objects()[0]["counts"];
+        let counted = ["messages", "dead_letter", "failed", "reports", "damaged"];
+        assert_eq!(counted.map(|what| counts[what].as_u64().unwrap()), [3, 4, 0, 0, 0]);
+        assert_clean(&folder.path(new));
+        let told = events(&folder.path(new));
+        let of_it = |event: &&Value| event["queue_id"] == nobody["queue_id"];
+        let told: Vec<&Value> = told.iter().filter(of_it).collect();
+        let said = |what: &str| told.iter().map(|event| event[what].clone()).collect::<Vec<_>>();
+        assert_eq!(said("number"), [2371, 2450]);
+        assert_eq!(said("reason"), [reason, reason]);
+        assert_eq!(told[0]["status"], "5.6.0");
+        assert_eq!((&told[0]["ordinal"], &told[0]["recipient"]), (&Value::Null, &json!("")));
     }
 }

@@ -48,11 +48,14 @@ struct Totals {
     done: u64,
     damaged: u64,
     damaged_bytes: u64,
+    /// Messages that no run judges.
+    too_much: u64,
 }
 
 impl Totals {
     const fn add(&mut self, other: &Self) {
         self.messages += other.messages;
+        self.too_much += other.too_much;
         self.bytes += other.bytes;
         self.recipients += other.recipients;
         self.done += other.done;
@@ -92,7 +95,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
         write_totals(&mut out, &totals)?;
     }
     out.flush()?;
-    Ok(ended(totals.damaged))
+    Ok(ended(totals.damaged + totals.too_much))
 }
 
 fn write(listed: &[Listed], out: &mut io::Stdout) -> io::Result<()> {
@@ -100,11 +103,14 @@ fn write(listed: &[Listed], out: &mut io::Stdout) -> io::Result<()> {
 }
 
 fn write_totals(out: &mut impl Write, totals: &Totals) -> io::Result<()> {
-    let Totals { messages, recipients, done, damaged, .. } = totals;
+    let Totals { messages, recipients, done, damaged, too_much, .. } = totals;
     let size = bytes(totals.bytes);
     write!(out, "{messages} messages, {size} of content, {recipients} recipients ({done} done)")?;
     if *damaged > 0 {
         write!(out, ", {damaged} damaged ranges ({})", bytes(totals.damaged_bytes))?;
+    }
+    if *too_much > 0 {
+        write!(out, ", {too_much} over the budget of a message (`show` says of what)")?;
     }
     writeln!(out)
 }
@@ -155,6 +161,7 @@ impl Lister<'_> {
                     totals.bytes += size;
                     totals.recipients += message.recipients.len() as u64;
                     totals.done += done as u64;
+                    totals.too_much += u64::from(message.is_too_much);
                     id.clear();
                     message.envelope.queue_id.write(&mut id);
                     if self.args.json {

@@ -7,7 +7,7 @@
 use inqueue::limits;
 use inqueue::mail::envelope::{Envelope, Notify, Recipient};
 use inqueue::mail::header::HeaderFacts;
-use inqueue::queue::envelope::{self, RecipientOrder};
+use inqueue::queue::envelope::{self, Read, RecipientOrder};
 use inqueue::queue::segment::read::{Notes, RecipientNotes, notes};
 use inqueue::queue::{Buffers, Damage, DamageKind, Found, Framed, Frames};
 use inqueue::queue::{Queue, Source, Span, Visit};
@@ -23,6 +23,8 @@ pub(crate) struct Message<'c, 'a> {
     pub(crate) notes: Notes<'a>,
     /// As many as recipients in a segment, none else; those a report is about come mixed in.
     pub(crate) recipient_notes: &'c [RecipientNotes<'a>],
+    /// It is over the budget of a message: `notes` say of what. No run judges it.
+    pub(crate) is_too_much: bool,
     /// CRC32C of the content, where reading has computed it.
     pub(crate) checksum: Option<u32>,
 }
@@ -89,17 +91,26 @@ impl<F: FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>> Visit for Reader<F> {
                         recipient_notes.push(notes);
                     }
                 });
-                (HeaderFacts::default(), notes)
+                (HeaderFacts::unread(found.content.raw()), notes)
             } else {
                 (HeaderFacts::read(found.content.raw()), Some(Notes::default()))
             };
             let read = envelope::read(&source, &found, &facts, self.order, &mut recipients);
-            let (Some(envelope), Some(notes)) = (read, notes) else {
-                let (offset, length) = (found.offset, found.length);
-                let damage = Damage { offset, length, kind: DamageKind::Envelope };
-                (self.take)(Piece::Damage(file, damage))?;
-                continue;
+            let (envelope, too_much) = match read {
+                Read::Message(envelope) => (Ok(envelope), None),
+                Read::TooMuch(envelope, kind) => (Ok(envelope), Some(kind)),
+                Read::Damaged(kind) => (Err(kind), None),
             };
+            let read = envelope.and_then(|it| Ok((it, notes.ok_or(DamageKind::Envelope)?)));
+            let (envelope, mut notes) = match read {
+                Ok(read) => read,
+                Err(kind) => {
+                    let damage = Damage { offset: found.offset, length: found.length, kind };
+                    (self.take)(Piece::Damage(file, damage))?;
+                    continue;
+                }
+            };
+            notes.reason = notes.reason.or(too_much.map(|kind| kind.text().as_bytes()));
             let (recipients, recipient_notes) = (&recipients, &recipient_notes);
             let checksum = frames.content_checksum();
             (self.take)(Piece::Message(&Message {
@@ -109,6 +120,7 @@ impl<F: FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>> Visit for Reader<F> {
                 recipients,
                 notes,
                 recipient_notes,
+                is_too_much: too_much.is_some(),
                 checksum,
             }))?;
         }

@@ -113,7 +113,7 @@ fn take(
         }
         Stream::Deferred => {
             let mut recipients = Vec::new();
-            let envelope = read::envelope(head, QueueId::Given(b""), &mut recipients);
+            let envelope = read::envelope(head, QueueId::Given(b""), &mut recipients).ok();
             order.held = Some(Held {
                 recipients: all(false),
                 attempts: envelope.as_ref().map_or(0, |envelope| envelope.attempts),

@@ -7,6 +7,7 @@
 
 use super::read::{Bytes, Fault, Message, Party, messages};
 use super::{LineEnd, WHOLE, replace};
+use crate::limits;
 use crate::mail::content::Content;
 use crate::mail::envelope::{QueueId, write_hex};
 use crate::mail::msmail;
@@ -94,14 +95,23 @@ fn open(
     beside: &mut impl FnMut(&[u8]) -> Result<Option<FileBytes>, QueueError>,
 ) -> Result<Option<Fault>, QueueError> {
     let attached = message.attachments.iter().map(|attached| attached.bytes);
+    let mut beside_bytes = 0_u64;
     for bytes in std::iter::once(message.text).chain(attached) {
         let Bytes::Beside(name, line) = bytes else { continue };
+        let fault = |code, text| Fault { code, message: message.number, line, text };
+        if opened.len() == limits::FFAPI_FILES_MAX {
+            return Ok(Some(fault(145, b"Contents too big: too many files".to_vec())));
+        }
         if let Some(bytes) = beside(name)? {
+            beside_bytes = beside_bytes.saturating_add(bytes.bytes().len() as u64);
             opened.push(bytes);
-            continue;
+            if beside_bytes <= limits::ATT_BYTES_MAX {
+                continue;
+            }
+            return Ok(Some(fault(145, b"Contents too big: too many bytes in files".to_vec())));
         }
         let text = [b"Unknown error: no file ", name, b" in the folder of the message"].concat();
-        return Ok(Some(Fault { code: 140, message: message.number, line, text }));
+        return Ok(Some(fault(140, text)));
     }
     Ok(None)
 }

@@ -144,7 +144,8 @@ impl BagReader {
         Ok(Self::new(office, bag, own_name, owner))
     }
 
-    /// Reads slots into the arena; none where a record isn't what it was when the list was taken.
+    /// Reads slots into the arena, at least one, and no further once it has grown large; none where
+    /// a record isn't what it was when the list was taken.
     ///
     /// # Errors
     /// A file can't be read.
@@ -155,8 +156,8 @@ impl BagReader {
         arena: &mut Vec<u8>,
     ) -> io::Result<Option<Vec<Piece>>> {
         let (records, rest) = bag::records(mbg);
-        let mut pieces = Vec::with_capacity(slots.len());
-        for slot in slots {
+        let mut pieces = Vec::with_capacity(slots.len().min(limits::BATCH_MESSAGES));
+        for slot in slots.iter().take(limits::BATCH_MESSAGES) {
             let index = slot.slot as usize;
             let offset = index as u64 * RECORD_BYTES as u64;
             let (bytes, record): (&[u8], _) = match records.get(index) {
@@ -173,6 +174,9 @@ impl BagReader {
                 None => PieceKind::Damage(DamageKind::TornTail),
             };
             pieces.push(Piece { offset, length: bytes.len() as u64, kind });
+            if arena.len() > limits::BUFFER_BYTES {
+                break;
+            }
         }
         Ok(Some(pieces))
     }
@@ -233,11 +237,6 @@ impl BagReader {
             () if matches!(mai, Some(Err(_))) => Some(23),
             () => None,
         };
-        let reason_at = arena.len();
-        if let Some(number) = number {
-            arena.extend_from_slice(format!("[{number:03}] {}", original_text(number)).as_bytes());
-        }
-        let set_aside = number.map(|_| reason_at..arena.len());
         let slot = InSlot {
             slot,
             record,
@@ -245,6 +244,13 @@ impl BagReader {
             p1: p1.and_then(Result::ok),
             mai: mai.and_then(Result::ok),
         };
+        let reason_at = arena.len();
+        if let Some(number) = number {
+            arena.extend_from_slice(format!("[{number:03}] {}", original_text(number)).as_bytes());
+        } else if let Some(kind) = slot.too_much() {
+            arena.extend_from_slice(kind.text().as_bytes());
+        }
+        let set_aside = (arena.len() > reason_at).then_some(reason_at..arena.len());
         let head_at = arena.len();
         self.head(&slot, &files, arena);
         let head = head_at..arena.len();
@@ -349,7 +355,7 @@ impl BagReader {
         };
         let all = slot.p1().map(|p1| p1.recipients.as_slice()).unwrap_or_default();
         let mut count = 0;
-        for recipient in all.iter().filter(is_here) {
+        for recipient in all.iter().filter(is_here).take(limits::RECIPIENTS_MAX) {
             push(recipient);
             count += 1;
         }
@@ -358,7 +364,8 @@ impl BagReader {
         }
         let named = slot.mai.iter().flat_map(|mai| mai.to.iter().chain(&mai.cc)).copied();
         let owner = self.owner.as_deref();
-        for address in owner.into_iter().chain(named.filter(|_| owner.is_none())) {
+        let named = named.filter(|_| owner.is_none()).take(limits::RECIPIENTS_MAX);
+        for address in owner.into_iter().chain(named) {
             push(&P1Recipient { address, ..P1Recipient::default() });
         }
     }
@@ -374,7 +381,8 @@ impl BagReader {
             let found = match bag::hex_name(attachment.att) {
                 Some(file) => {
                     let file = office::file_name(Folder::Att, file);
-                    self.office.read(Folder::Att, &file, limits::ATT_BYTES_MAX, &mut att)?
+                    let left = limits::ATT_BYTES_MAX.saturating_sub(att.len() as u64);
+                    self.office.read(Folder::Att, &file, left, &mut att)?
                 }
                 None => office::Found::Missing,
             };
@@ -414,6 +422,19 @@ impl<'f> InSlot<'f> {
         self.p1.as_ref()
     }
 
+    /// What it has more of than a message may have: its envelope has the first of them, and the
+    /// files that are kept with it have all.
+    fn too_much(&self) -> Option<DamageKind> {
+        let hops = self.p1().map_or(0, |p1| p1.hops.len());
+        let recipients = self.p1().map_or(0, |p1| p1.recipients.len());
+        let named = self.mai.as_ref().map_or(0, |mai| mai.to.len() + mai.cc.len());
+        if recipients.max(named) > limits::RECIPIENTS_MAX {
+            Some(DamageKind::Recipients)
+        } else {
+            (hops > limits::ENVELOPE_HOPS_MAX).then_some(DamageKind::Hops)
+        }
+    }
+
     /// The sender's address, where it is known; no bytes: the null reverse-path.
     fn sender(&self) -> Option<&'f [u8]> {
         match &self.p1 {
@@ -447,7 +468,7 @@ fn p1_fields(p1: &P1<'_>, out: &mut Fields<'_>) {
     if let Some(at) = p1.next_attempt {
         out.bytes(tag::NEXT_ATTEMPT, &at.0.to_le_bytes());
     }
-    for hop in &p1.hops {
+    for hop in p1.hops.iter().take(limits::ENVELOPE_HOPS_MAX) {
         out.bytes(tag::HOP, hop);
     }
     if let Some(envid) = p1.envid {

@@ -308,12 +308,25 @@ pub struct RecipientNotes<'a> {
 
 /// Reads an envelope; its recipients are put into `recipients`, which is emptied first.
 ///
-/// `None`: a field reaches past the end or has a wrong length, or there are more than
+/// # Errors
+/// [`DamageKind::Envelope`]: a field reaches past the end or has a wrong length.
+/// [`DamageKind::Recipients`], [`DamageKind::Hops`]: before any such field there are more than
 /// [`limits::RECIPIENTS_MAX`] recipients or [`limits::ENVELOPE_HOPS_MAX`] hops or originals.
 pub fn envelope<'a>(
     bytes: &'a [u8],
     fallback: QueueId<'a>,
     recipients: &mut Vec<Recipient<'a>>,
+) -> Result<Envelope<'a>, DamageKind> {
+    let mut kind = DamageKind::Envelope;
+    envelope_or(bytes, fallback, recipients, &mut kind).ok_or(kind)
+}
+
+/// The same; `kind` is set to what there is too much of.
+fn envelope_or<'a>(
+    bytes: &'a [u8],
+    fallback: QueueId<'a>,
+    recipients: &mut Vec<Recipient<'a>>,
+    kind: &mut DamageKind,
 ) -> Option<Envelope<'a>> {
     recipients.clear();
     let mut envelope = Envelope::new(fallback);
@@ -340,9 +353,19 @@ pub fn envelope<'a>(
                 envelope.originals.push(value);
             }
             tag::RECIPIENT if recipients.len() < limits::RECIPIENTS_MAX => {
-                recipients.push(recipient(value)?);
+                let recipient = recipient(value)?;
+                if !recipient.is_nobody {
+                    recipients.push(recipient.of_envelope);
+                }
             }
-            tag::RECIPIENT | tag::HOP | tag::ORIGINAL => return None,
+            tag::RECIPIENT => {
+                *kind = DamageKind::Recipients;
+                return None;
+            }
+            tag::HOP | tag::ORIGINAL => {
+                *kind = DamageKind::Hops;
+                return None;
+            }
             _ => check_length(tag, value)?,
         }
     }
@@ -361,13 +384,21 @@ fn check_length(tag: u16, value: &[u8]) -> Option<()> {
         tag::ORIGIN if value.len() < 16 => None,
         tag::DISPOSITIONS if value.len() != 4 => None,
         tag::REPORT_OF => name(value).map(|_| ()),
-        tag::REPORTED => recipient(value).map(|_| ()),
+        tag::REPORTED => recipient(value).map(drop),
         _ => Some(()),
     }
 }
 
-fn recipient(bytes: &[u8]) -> Option<Recipient<'_>> {
+/// A recipient of a record.
+struct Read<'a> {
+    of_envelope: Recipient<'a>,
+    /// It stands for the one disposition of a message that has no recipients, and is none.
+    is_nobody: bool,
+}
+
+fn recipient(bytes: &[u8]) -> Option<Read<'_>> {
     let mut recipient = Recipient::new(b"");
+    let (mut is_disposition, mut has_ordinal) = (false, false);
     for field in fields(bytes) {
         let (tag, value) = field?;
         match tag {
@@ -378,10 +409,13 @@ fn recipient(bytes: &[u8]) -> Option<Recipient<'_>> {
             recipient_tag::OUTCOME if value.len() != 1 => return None,
             recipient_tag::NUMBER if value.len() != 2 => return None,
             recipient_tag::DISPOSITION | recipient_tag::ORDINAL if value.len() != 4 => return None,
+            recipient_tag::DISPOSITION => is_disposition = true,
+            recipient_tag::ORDINAL => has_ordinal = true,
             _ => {}
         }
     }
-    Some(recipient)
+    let is_nobody = recipient.forward_path.is_empty() && is_disposition && !has_ordinal;
+    Some(Read { of_envelope: recipient, is_nobody })
 }
 
 /// Reads what a stream's record says about its run; calls `each` for every recipient and every

@@ -4,6 +4,7 @@
 //! Not here: bytes that no format explains (`fuzz_corpus`), and faults that a message causes
 //! (`faults`).
 
+mod budget;
 mod files;
 mod injection;
 mod modes;
