@@ -63,6 +63,8 @@ pub fn supervise(
     fence: &Fence,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, EngineError> {
+    #[cfg(feature = "fault-injection")]
+    super::inject::begin();
     let mut guard = Guard {
         board: new_board(settings.workers())?,
         charges: Charges::read(run.folder.path())?,
@@ -129,7 +131,7 @@ impl Guard<'_> {
             let (how, in_hand) = match end {
                 End::Said(words) => match serde_json::from_slice(&words) {
                     Ok(report) => return self.end(report),
-                    Err(_) => ("ended without a word".to_owned(), Vec::new()),
+                    Err(_) => (NO_WORD.to_owned(), Vec::new()),
                 },
                 End::Died(how, in_hand) => (how, in_hand),
             };
@@ -140,7 +142,7 @@ impl Guard<'_> {
             let is_idle = in_hand.is_empty() && self.run.done.len() == done_before;
             idle_deaths = if is_idle { idle_deaths + 1 } else { 0 };
             if idle_deaths > limits::IDLE_DEATHS_MAX {
-                return Err(EngineError::Died { end: how });
+                return Err(EngineError::Died { end: ended(&how) });
             }
             self.board.be_careful();
             self.charge(&how, &in_hand)?;
@@ -161,21 +163,23 @@ impl Guard<'_> {
         };
         let charges: Vec<Charge> = suspects.map(charge).collect();
         self.charges.append(&charges, self.settings.sync != Sync::Never)?;
-        for suspect in &charges {
+        let mut suspects = Vec::new();
+        for suspect in charges {
             let deaths = self.suspicions.entry((suspect.part, suspect.index)).or_default();
             *deaths += 1;
             if *deaths > limits::SUSPICIONS_MAX {
-                self.give_up(suspect.part, suspect.index, how);
+                self.give_up(suspect)?;
+            } else {
+                suspects.push(suspect);
             }
         }
-        self.try_alone(charges)
+        self.try_alone(suspects)
     }
 
     /// Tries messages one at a time, each in a process of its own.
     fn try_alone(&mut self, suspects: Vec<Charge>) -> Result<(), EngineError> {
         for mut suspect in suspects {
-            let (part, index) = (suspect.part, suspect.index);
-            if self.known.given_up.contains(&part) {
+            if self.known.given_up.contains(&suspect.part) {
                 continue;
             }
             for _ in 0..limits::TRIALS_MAX {
@@ -193,20 +197,23 @@ impl Guard<'_> {
             }
             let is_fenced = Stage::of(&suspect.stage).is_some_and(Stage::is_fenced);
             if suspect.verdict == Verdict::Convicted && !is_fenced {
-                self.give_up(part, index, &suspect.end);
-                suspect.verdict = Verdict::Void;
+                self.give_up(suspect)?;
+            } else {
+                // Should the power fail now, it is charged still, and is tried again.
+                self.charges.append(&[suspect], false)?;
             }
-            // Should the power fail now, it is charged still, and is tried again.
-            self.charges.append(&[suspect], false)?;
         }
         Ok(())
     }
 
-    fn give_up(&mut self, part: u32, index: u64, end: &str) {
+    /// Leaves the part of a message to the next run.
+    fn give_up(&mut self, suspect: Charge) -> Result<(), EngineError> {
+        let Charge { part, index, .. } = suspect;
         if self.known.given_up.insert(part) {
-            let end = if end == HANG { "hung".to_owned() } else { format!("died of {end}") };
-            self.errors.push(EngineError::GivenUp { part, index, end });
+            self.errors.push(EngineError::GivenUp { part, index, end: ended(&suspect.end) });
         }
+        let given_up = Charge { verdict: Verdict::GivenUp, ..suspect };
+        Ok(self.charges.append(&[given_up], false)?)
     }
 
     /// Splits the engine off, or the trial of one message, and waits for its end.
@@ -231,6 +238,8 @@ impl Guard<'_> {
 
     /// In the process of the engine: does what is left, and says how it went.
     fn engine(&mut self, mut tell: PipeWriter) -> u8 {
+        #[cfg(feature = "fault-injection")]
+        super::inject::begin_engine();
         let (settings, board) = (self.settings, self.board);
         let result = work(self.run, self.directory, settings, board, &self.known, &mut |_| {});
         let (errors, workers_lost, has_failed) = match result {
@@ -251,6 +260,8 @@ impl Guard<'_> {
 
     /// In a process of its own: walks one message through, and writes nothing.
     fn try_one(&self, suspect: &Charge) -> u8 {
+        #[cfg(feature = "fault-injection")]
+        super::inject::begin_trial();
         isolate::install_hook();
         let (run, settings) = (&*self.run, &self.settings);
         let (plan, queues) = (&run.plan, &run.queues);
@@ -348,6 +359,18 @@ pub(super) fn watch(
     let in_hand = workers.filter_map(|worker| board.in_hand(worker));
     let in_hand = in_hand.map(|(in_hand, (offset, _))| (in_hand, offset));
     Ok(End::Died(how, in_hand.collect()))
+}
+
+/// The end of an engine that came to its end, and didn't say how it went.
+const NO_WORD: &str = "ended without a word";
+
+/// How a process ended, as what it did.
+fn ended(end: &str) -> String {
+    match end {
+        HANG => "hung".to_owned(),
+        NO_WORD => NO_WORD.to_owned(),
+        end => format!("died of {end}"),
+    }
 }
 
 /// Ends that may have been sent from outside, and say nothing of a message.

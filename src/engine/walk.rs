@@ -98,6 +98,8 @@ impl<'r> Walk<'r> {
             return Ok(());
         }
         self.desk().announce(Stage::Write);
+        #[cfg(feature = "fault-injection")]
+        super::inject::strike_in(Stage::Write, content);
         self.part.settle(self.context.folder, content)?;
         let is_due = self.part.waiting() >= limits::SAVED_STATE_BYTES;
         if self.context.is_careful && is_due && !self.breaker.is_in_a_row() {
@@ -139,6 +141,10 @@ impl<'r> Walk<'r> {
                 break;
             }
             let Some(found) = frames.next() else { break };
+            #[cfg(feature = "fault-injection")]
+            if let Framed::Message(found) = &found {
+                super::inject::strike_in(Stage::Frame, found.content);
+            }
             let lies = found.lies();
             self.next = lies.0 + lies.1;
             match found {
