@@ -12,6 +12,7 @@
 use super::board::{Board, InHand};
 use super::isolate::{HANG, Stage};
 use super::message::Walk;
+use super::walk::Trial;
 use super::{
     Context, EngineError, Known, Progress, Run, Settings, Summary, Task, isolate, new_board, void,
     work,
@@ -269,7 +270,7 @@ impl Guard<'_> {
         let known = Known::default();
         let mut context =
             Context::new(folder, plan, queues, directory, settings, self.board, &known);
-        context.trial = Some((suspect.index, suspect.offset));
+        context.trial = Some(Trial::of(suspect.index, suspect.offset));
         let part = suspect.part;
         let task = Task { part, tries: 0, is_dirty: false, saved: None };
         // An error isn't a death: it is met again when the part is done.

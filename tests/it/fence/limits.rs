@@ -3,7 +3,7 @@
 //! What is injected, and cured from outside, is in `src/engine/inject.rs`.
 
 use super::injected::Mail;
-use crate::support::{assert_same_streams, audit, events, messages, streams, text};
+use crate::support::{assert_same_streams, audit, events, messages, streams, text, told_by_writes};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -97,6 +97,18 @@ fn a_suspect_that_harms_nobody_alone_costs_its_part() {
     costs_its_part("segv@engine:decide", 6, &[&acquitted[..], &["charged", "given-up"]].concat());
 }
 
+/// A run that fails says why in lines that are each written at once.
+#[test]
+fn each_error_of_a_failed_run_is_one_write() {
+    let mail = one_of_40("segv:frame");
+    let told = told_by_writes(&mut mail.command("run", &SIZE));
+    let [given_up, stopped] = told.as_slice() else { panic!("{told:?}") };
+    for line in [given_up, stopped] {
+        assert!(line.starts_with("inqueue: ") && line.find('\n') == Some(line.len() - 1));
+    }
+    assert!(given_up.contains("--part ") && stopped.contains("run it again to go on"), "{told:?}");
+}
+
 /// Framing can't be kept from a message: the first death that it is found guilty of is enough.
 #[test]
 fn a_death_in_framing_costs_the_part() {
@@ -160,19 +172,20 @@ fn assert_as_if_it_panicked(mail: &Mail, panicked: &str, died: &str) {
 #[test]
 fn three_kills_of_one_tried_alone_convict_it_and_fewer_do_not() {
     // The first is the engine's.
+    let alone = [&SIZE[..], &["--workers", "1"]].concat();
     for kills in ["kill*1", "kill*2", "kill*3"] {
         let mail = one_of_40(&format!("{kills}:parse"));
         said(&run(&mail, "off", "whole", &SIZE), 0);
-        let said = said(&mail.run("run", &SIZE), 0);
+        let said = said(&mail.run("run", &alone), 0);
         assert_eq!((&said["deaths"], &said["counts"]["delivered"]), (&json!(1), &json!(40)));
         assert!(verdicts(&mail, "run").values().all(|held| *held == ["charged", "acquitted"]));
         assert_same_streams(&mail.out("whole"), &mail.out("run"));
         assert_proven(&mail, "run", 0);
     }
-    for kills in ["kill*4", "kill"] {
+    for (kills, options) in [("kill*4", &alone[..]), ("kill", &SIZE)] {
         let mail = one_of_40(&format!("{kills}:parse"));
         said(&run(&mail, "panic", "panicked", &SIZE), 3);
-        let said = said(&mail.run("run", &SIZE), 3);
+        let said = said(&mail.run("run", options), 3);
         assert_eq!((&said["deaths"], &said["counts"]["quarantined"]), (&json!(1), &json!(1)));
         let held: Vec<_> = verdicts(&mail, "run").into_values().collect();
         let convicted = held.iter().filter(|held| **held == ["charged", "convicted"]).count();
