@@ -14,7 +14,9 @@ use crate::queue::envelope::RecipientOrder;
 use crate::queue::{Queue, QueueFile};
 use crate::spool::commits::{self, Commit, Log};
 use crate::spool::folder::{self, RunFolder};
-use crate::spool::plan::{self, Options, Plan, PlannedDirectory, PlannedPart, PlannedQueue};
+use crate::spool::plan::{
+    self, Options, Plan, PlannedDirectory, PlannedPart, PlannedQueue, Program,
+};
 use std::path::{Path, PathBuf};
 
 /// What a run is asked to do.
@@ -99,6 +101,12 @@ impl Run {
     /// Parts that were committed by processes before this one.
     pub const fn parts_done(&self) -> usize {
         self.done_before
+    }
+
+    /// The program that began it, in words, where this one may write other bytes.
+    pub fn begun_by_another(&self) -> Option<String> {
+        let program = self.plan.program.as_ref()?;
+        program.may_differ(&Program::own()).then(|| program.text())
     }
 
     /// How far it is.
@@ -211,8 +219,8 @@ impl Request {
         };
         let checksum = directory.checksum();
         let directory = PlannedDirectory { path: self.directory.clone(), checksum };
-        let version = plan::VERSION;
-        Ok((Plan { version, queues, directory, options, parts: Vec::new() }, lists))
+        let (version, program) = (plan::VERSION, Some(Program::own()));
+        Ok((Plan { version, queues, directory, options, program, parts: Vec::new() }, lists))
     }
 }
 

@@ -2,8 +2,8 @@
 //! get through, costs one message.
 //!
 //! The guard (this process) splits the engine off, looks at the board, and learns of its end. What
-//! was in hand is charged in the log of charges, durably, and then tried alone, each in a process
-//! that may die: who dies alone is convicted, and struck by that fault from then on (`isolate`), as
+//! was in hand is charged in the log of charges, durably, and then tried alone, in processes that
+//! may die: who dies alone is convicted, and struck by that fault from then on (`isolate`), as
 //! if it had panicked. All others are innocent. Then the engine is split off again, and goes on
 //! with what isn't committed, from saved states. Not here: what becomes of a message that was
 //! struck (`message`). Invariants: the guard has one thread, and touches no mail; a guard that is
@@ -12,6 +12,7 @@
 use super::board::{Board, InHand};
 use super::isolate::{HANG, Stage};
 use super::message::Walk;
+use super::walk::Trial;
 use super::{
     Context, EngineError, Known, Progress, Run, Settings, Summary, Task, isolate, new_board, void,
     work,
@@ -63,6 +64,8 @@ pub fn supervise(
     fence: &Fence,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, EngineError> {
+    #[cfg(feature = "fault-injection")]
+    super::inject::begin();
     let mut guard = Guard {
         board: new_board(settings.workers())?,
         charges: Charges::read(run.folder.path())?,
@@ -129,7 +132,7 @@ impl Guard<'_> {
             let (how, in_hand) = match end {
                 End::Said(words) => match serde_json::from_slice(&words) {
                     Ok(report) => return self.end(report),
-                    Err(_) => ("ended without a word".to_owned(), Vec::new()),
+                    Err(_) => (NO_WORD.to_owned(), Vec::new()),
                 },
                 End::Died(how, in_hand) => (how, in_hand),
             };
@@ -140,7 +143,7 @@ impl Guard<'_> {
             let is_idle = in_hand.is_empty() && self.run.done.len() == done_before;
             idle_deaths = if is_idle { idle_deaths + 1 } else { 0 };
             if idle_deaths > limits::IDLE_DEATHS_MAX {
-                return Err(EngineError::Died { end: how });
+                return Err(EngineError::Died { end: ended(&how) });
             }
             self.board.be_careful();
             self.charge(&how, &in_hand)?;
@@ -161,56 +164,80 @@ impl Guard<'_> {
         };
         let charges: Vec<Charge> = suspects.map(charge).collect();
         self.charges.append(&charges, self.settings.sync != Sync::Never)?;
-        for suspect in &charges {
+        let mut suspects = Vec::new();
+        for suspect in charges {
             let deaths = self.suspicions.entry((suspect.part, suspect.index)).or_default();
             *deaths += 1;
             if *deaths > limits::SUSPICIONS_MAX {
-                self.give_up(suspect.part, suspect.index, how);
+                self.give_up(suspect)?;
+            } else {
+                suspects.push(suspect);
             }
         }
-        self.try_alone(charges)
+        self.try_alone(suspects)
     }
 
-    /// Tries messages one at a time, each in a process of its own.
-    fn try_alone(&mut self, suspects: Vec<Charge>) -> Result<(), EngineError> {
-        for mut suspect in suspects {
-            let (part, index) = (suspect.part, suspect.index);
-            if self.known.given_up.contains(&part) {
-                continue;
+    /// Tries messages one at a time, in processes that may die of them.
+    ///
+    /// Who has survived is acquitted. Who a process died of is convicted only where it was the
+    /// first in there: another may have left behind what a later one dies of.
+    fn try_alone(&mut self, mut suspects: Vec<Charge>) -> Result<(), EngineError> {
+        let mut deaths = 0;
+        loop {
+            suspects.retain(|suspect| !self.known.given_up.contains(&suspect.part));
+            if suspects.is_empty() {
+                return Ok(());
             }
-            for _ in 0..limits::TRIALS_MAX {
-                let End::Died(how, in_hand) = self.split(Some(&suspect))? else {
-                    suspect.verdict = Verdict::Acquitted;
-                    break;
-                };
-                let stage = in_hand.first().map_or(0, |(in_hand, _)| in_hand.stage);
-                Stage::of_number(stage).name().clone_into(&mut suspect.stage);
-                suspect.verdict = Verdict::Convicted;
-                suspect.end = how;
-                if !SENT.contains(&suspect.end.as_str()) {
-                    break;
+            let (survivors, death) = match self.split(Some(&suspects))? {
+                End::Said(_) => (suspects.len(), None),
+                End::Died(how, in_hand) => {
+                    let last = in_hand.first().map(|(last, _)| *last);
+                    let is_it = |one: &Charge| Some((one.part, one.index)) == last.map(place);
+                    let stage = Stage::of_number(last.map_or(0, |last| last.stage));
+                    (suspects.iter().position(is_it).unwrap_or(0), Some((how, stage)))
+                }
+            };
+            if survivors > 0 {
+                let survivors = suspects.drain(..survivors);
+                let acquit = |one| Charge { verdict: Verdict::Acquitted, ..one };
+                let acquitted: Vec<Charge> = survivors.map(acquit).collect();
+                // Should the power fail now, they are charged still, and are tried again.
+                self.charges.append(&acquitted, false)?;
+                deaths = 0;
+            } else if let Some((how, stage)) = death {
+                deaths += 1;
+                if !SENT.contains(&how.as_str()) || deaths == limits::TRIALS_MAX {
+                    self.convict(Charge { end: how, ..suspects.remove(0) }, stage)?;
+                    deaths = 0;
                 }
             }
-            let is_fenced = Stage::of(&suspect.stage).is_some_and(Stage::is_fenced);
-            if suspect.verdict == Verdict::Convicted && !is_fenced {
-                self.give_up(part, index, &suspect.end);
-                suspect.verdict = Verdict::Void;
-            }
-            // Should the power fail now, it is charged still, and is tried again.
-            self.charges.append(&[suspect], false)?;
         }
-        Ok(())
     }
 
-    fn give_up(&mut self, part: u32, index: u64, end: &str) {
+    /// A message kills alone, at this stage. Where nothing can keep it from that, its part is given
+    /// up.
+    fn convict(&mut self, mut suspect: Charge, stage: Stage) -> Result<(), EngineError> {
+        stage.name().clone_into(&mut suspect.stage);
+        suspect.verdict = Verdict::Convicted;
+        if stage.is_fenced() {
+            Ok(self.charges.append(&[suspect], false)?)
+        } else {
+            self.give_up(suspect)
+        }
+    }
+
+    /// Leaves the part of a message to the next run.
+    fn give_up(&mut self, suspect: Charge) -> Result<(), EngineError> {
+        let Charge { part, index, .. } = suspect;
         if self.known.given_up.insert(part) {
-            let end = if end == HANG { "hung".to_owned() } else { format!("died of {end}") };
-            self.errors.push(EngineError::GivenUp { part, index, end });
+            self.errors.push(EngineError::GivenUp { part, index, end: ended(&suspect.end) });
         }
+        let given_up = Charge { verdict: Verdict::GivenUp, ..suspect };
+        Ok(self.charges.append(&[given_up], false)?)
     }
 
-    /// Splits the engine off, or the trial of one message, and waits for its end.
-    fn split(&mut self, trial: Option<&Charge>) -> Result<End, EngineError> {
+    /// Splits the engine off, or the trial of messages, and waits for its end.
+    fn split(&mut self, trial: Option<&[Charge]>) -> Result<End, EngineError> {
         for worker in 0..self.board.workers() {
             self.board.announce(worker, None, (0, 0));
         }
@@ -221,7 +248,7 @@ impl Guard<'_> {
                 return 1;
             }
             match trial {
-                Some(suspect) => self.try_one(suspect),
+                Some(suspects) => self.try_each(suspects),
                 None => self.engine(tell),
             }
         });
@@ -231,6 +258,8 @@ impl Guard<'_> {
 
     /// In the process of the engine: does what is left, and says how it went.
     fn engine(&mut self, mut tell: PipeWriter) -> u8 {
+        #[cfg(feature = "fault-injection")]
+        super::inject::begin_engine();
         let (settings, board) = (self.settings, self.board);
         let result = work(self.run, self.directory, settings, board, &self.known, &mut |_| {});
         let (errors, workers_lost, has_failed) = match result {
@@ -249,8 +278,10 @@ impl Guard<'_> {
         u8::from(said.is_err())
     }
 
-    /// In a process of its own: walks one message through, and writes nothing.
-    fn try_one(&self, suspect: &Charge) -> u8 {
+    /// In a process of its own: walks each message through, and writes nothing.
+    fn try_each(&self, suspects: &[Charge]) -> u8 {
+        #[cfg(feature = "fault-injection")]
+        super::inject::begin_trial();
         isolate::install_hook();
         let (run, settings) = (&*self.run, &self.settings);
         let (plan, queues) = (&run.plan, &run.queues);
@@ -258,11 +289,13 @@ impl Guard<'_> {
         let known = Known::default();
         let mut context =
             Context::new(folder, plan, queues, directory, settings, self.board, &known);
-        context.trial = Some((suspect.index, suspect.offset));
-        let part = suspect.part;
-        let task = Task { part, tries: 0, is_dirty: false, saved: None };
-        // An error isn't a death: it is met again when the part is done.
-        let _ = Walk::new(&context, 0).part(&task, None, &mut Buffers::default());
+        for suspect in suspects {
+            context.trial = Some(Trial::of(suspect.index, suspect.offset));
+            let part = suspect.part;
+            let task = Task { part, tries: 0, is_dirty: false, saved: None };
+            // An error isn't a death: it is met again when the part is done.
+            let _ = Walk::new(&context, 0).part(&task, None, &mut Buffers::default());
+        }
         0
     }
 
@@ -348,6 +381,18 @@ pub(super) fn watch(
     let in_hand = workers.filter_map(|worker| board.in_hand(worker));
     let in_hand = in_hand.map(|(in_hand, (offset, _))| (in_hand, offset));
     Ok(End::Died(how, in_hand.collect()))
+}
+
+/// The end of an engine that came to its end, and didn't say how it went.
+const NO_WORD: &str = "ended without a word";
+
+/// How a process ended, as what it did.
+fn ended(end: &str) -> String {
+    match end {
+        HANG => "hung".to_owned(),
+        NO_WORD => NO_WORD.to_owned(),
+        end => format!("died of {end}"),
+    }
 }
 
 /// Ends that may have been sent from outside, and say nothing of a message.
@@ -445,8 +490,13 @@ impl Watch {
     }
 }
 
+/// The part of a message, and its number there.
+const fn place(in_hand: InHand) -> (u32, u64) {
+    (in_hand.part, in_hand.index)
+}
+
 /// The same message, and not on the way from a disk or to one.
 fn is_same(before: &InHand, now: &InHand) -> bool {
     let is_fenced = |in_hand: &InHand| Stage::of_number(in_hand.stage).is_fenced();
-    (before.part, before.index) == (now.part, now.index) && is_fenced(before) == is_fenced(now)
+    place(*before) == place(*now) && is_fenced(before) == is_fenced(now)
 }

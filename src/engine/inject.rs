@@ -1,26 +1,111 @@
 //! Faults on purpose, where a message's marker asks for them (`X-Inqueue-Fault`): for tests of both
 //! fences. Not in a program that users get: the feature `fault-injection` makes it.
 //!
-//! A marker is a stage (`parse`: it panics there), or a kind of death and a stage (`segv:parse`,
-//! `bus:`, `abort:`, `stack:`, `oom:`, `hang:`).
+//! A marker is a stage (`parse`: it panics there), or a kind and a stage: `panic:parse`, or a kind
+//! of death (`segv:parse`, `bus:`, `abort:`, `stack:`, `oom:`, `hang:`, `kill:`). Behind the kind
+//! may stand, in this order: `*N`, it strikes N times, whatever the process; `@engine`, it doesn't
+//! strike where it is tried alone; `+N`, in the engine it waits until N have come to where they
+//! strike. The environment says more, in `INQUEUE_FAULTS`: `off`, no marker strikes, as if all were
+//! mended; a kind: each marker is of this one; `KIND:engine`: the engine dies of it as it begins.
 
 use super::isolate::Stage;
+use crate::mail::content::Content;
+use crate::mail::header::HeaderFacts;
 use crate::sys;
+use rustix::process::{Signal, getpid, kill_process};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What all processes of a guard count: strikes of markers that are limited, and all strikes.
+static COUNTS: OnceLock<&'static [AtomicU64]> = OnceLock::new();
+/// In this process a message is tried alone.
+static IS_TRIAL: AtomicBool = AtomicBool::new(false);
+
+/// In the guard, before it splits a process off: makes what they count together.
+pub(super) fn begin() {
+    if let Ok(words) = sys::shared_words(2) {
+        let _ = COUNTS.set(words);
+    }
+}
+
+/// In the process of a trial.
+pub(super) fn begin_trial() {
+    IS_TRIAL.store(true, Ordering::Relaxed);
+}
+
+/// In the process of the engine.
+pub(super) fn begin_engine() {
+    if let Some(kind) = asked().strip_suffix(":engine") {
+        die(kind, "engine");
+    }
+}
+
+/// What the environment asks for.
+fn asked() -> String {
+    std::env::var("INQUEUE_FAULTS").unwrap_or_default()
+}
 
 /// Strikes, if the marker asks for it at this stage.
-#[expect(clippy::panic, reason = "that is what is asked for")]
 pub(super) fn strike(stage: Stage, marker: Option<&[u8]>) {
     let Some(marker) = marker.and_then(|marker| std::str::from_utf8(marker).ok()) else { return };
     let (kind, at) = marker.split_once(':').unwrap_or(("panic", marker));
     if at != stage.name() {
         return;
     }
+    match asked().as_str() {
+        "" => {}
+        asked if asked.contains(':') => {}
+        other => return die(other, at),
+    }
+    let is_trial = IS_TRIAL.load(Ordering::Relaxed);
+    let (kind, together) = numbered(kind, '+');
+    let (kind, is_spared) = match kind.strip_suffix("@engine") {
+        Some(kind) => (kind, is_trial),
+        None => (kind, false),
+    };
+    let (kind, times) = numbered(kind, '*');
+    if is_spared || times.is_some_and(|times| count(0) >= times) {
+        return;
+    }
+    count(1);
+    while !is_trial && together.is_some_and(|together| counted(1) < together) {
+        std::hint::spin_loop();
+    }
+    die(kind, at);
+}
+
+/// The same, where nobody has looked for a marker yet, or has it at hand.
+pub(super) fn strike_in(stage: Stage, content: Content<'_>) {
+    strike(stage, HeaderFacts::read_into(Vec::new(), content.raw()).fault);
+}
+
+/// A kind, and the number behind it.
+fn numbered(kind: &str, sign: char) -> (&str, Option<u64>) {
+    let parts = kind.split_once(sign);
+    parts.map_or((kind, None), |(kind, number)| (kind, number.parse().ok()))
+}
+
+/// Counts one more; how many there were before.
+fn count(what: usize) -> u64 {
+    let word = COUNTS.get().and_then(|words| words.get(what));
+    word.map_or(0, |word| word.fetch_add(1, Ordering::SeqCst))
+}
+
+fn counted(what: usize) -> u64 {
+    let word = COUNTS.get().and_then(|words| words.get(what));
+    word.map_or(u64::MAX, |word| word.load(Ordering::SeqCst))
+}
+
+/// Dies, by a kind.
+#[expect(clippy::panic, reason = "that is what is asked for")]
+fn die(kind: &str, at: &str) {
     match kind {
         "segv" => drop(sys::access_violation()),
         "bus" => drop(sys::bus_error()),
         "abort" => std::process::abort(),
         "stack" => drop(fall(0)),
         "oom" => eat(),
+        "kill" => drop(kill_process(getpid(), Signal::KILL)),
         "hang" => loop {
             std::hint::spin_loop();
         },

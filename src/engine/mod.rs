@@ -57,6 +57,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
+use walk::Trial;
 
 /// What doesn't change the bytes that come out.
 #[derive(Clone, Copy, Debug)]
@@ -135,8 +136,8 @@ struct Context<'r> {
     /// By part: what messages are known to be struck by.
     known: HashMap<u32, Faults>,
     breaker: u32,
-    /// This message of a part, at this offset, is tried alone, and nothing is written.
-    trial: Option<(u64, u64)>,
+    /// Messages are tried, and nothing is written.
+    trial: Option<Trial>,
 }
 
 impl Context<'_> {
@@ -540,7 +541,10 @@ pub enum EngineError {
     Spool(#[from] SpoolError),
     #[error("part {part} is not done: {error}")]
     Part { part: u32, error: Box<EngineError> },
-    #[error("part {part} is not done: {tries} workers died over it (see engine.jsonl)")]
+    #[error(
+        "part {part} is not done: {tries} workers died over it (see engine.jsonl; inqueue \
+             reproduce RUN --part {part} runs it alone)"
+    )]
     PartLost { part: u32, tries: u32 },
     #[error(
         "{signature}, on too many messages in a row: a broken program, disk or \
@@ -549,7 +553,8 @@ pub enum EngineError {
     Breaker { signature: String },
     #[error(
         "part {part} is not done: the engine {end} at message {index} of it, outside of what a \
-             message can be kept from (look at the queue, and run again)"
+             message can be kept from (inqueue reproduce RUN --part {part} runs it alone; or run \
+             again)"
     )]
     GivenUp { part: u32, index: u64, end: String },
     #[error("the engine {end}, again and again, with no message in hand")]

@@ -16,6 +16,24 @@ use crate::queue::{Buffers, Framed, Frames, Source, Visit};
 use crate::spool::Counts;
 use crate::spool::record::Origin;
 
+/// Messages of a part that are tried, and nothing is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trial {
+    /// The first of them, and its offset in its file.
+    first: (u64, u64),
+    last: u64,
+}
+
+impl Trial {
+    /// All of them.
+    pub(super) const ALL: Self = Self { first: (0, 0), last: u64::MAX };
+
+    /// One, which lies at an offset of its file.
+    pub(super) const fn of(index: u64, offset: u64) -> Self {
+        Self { first: (index, offset), last: index }
+    }
+}
+
 /// Where a worker tells what it has in hand, and learns what is known of it.
 #[derive(Clone, Copy)]
 pub(super) struct Desk<'r> {
@@ -75,7 +93,8 @@ impl<'r> Walk<'r> {
         } else {
             self.part.begin(task.part);
             self.counts = Counts::default();
-            (self.from, self.next) = self.context.trial.unwrap_or_default();
+            let first = self.context.trial.map(|trial| trial.first);
+            (self.from, self.next) = first.unwrap_or_default();
         }
         let rest = queue.without_first(span, self.from, self.next);
         self.now = InHand { part: task.part, index: rest.passed_over, stage: 0 };
@@ -98,9 +117,12 @@ impl<'r> Walk<'r> {
     /// where deaths are to be expected, the part's state is saved.
     pub(super) fn settle(&mut self, content: Content<'_>) -> Result<(), EngineError> {
         if self.context.trial.is_some() {
+            self.part.begin(self.now.part);
             return Ok(());
         }
         self.desk().announce(Stage::Write);
+        #[cfg(feature = "fault-injection")]
+        super::inject::strike_in(Stage::Write, content);
         self.part.settle(self.context.folder, content)?;
         let is_due = self.part.waiting() >= schedule::bound(limits::SAVED_STATE_BYTES);
         if self.context.is_careful && is_due && !self.breaker.is_in_a_row() {
@@ -139,10 +161,14 @@ impl<'r> Walk<'r> {
         memory.office = self.offices.and_then(|offices| offices.get(office_of(source.name)));
         loop {
             self.desk().take(Stage::Frame, (self.next, 0));
-            if self.context.trial.is_some_and(|(alone, _)| self.now.index > alone) {
+            if self.context.trial.is_some_and(|trial| self.now.index > trial.last) {
                 break;
             }
             let Some(found) = frames.next() else { break };
+            #[cfg(feature = "fault-injection")]
+            if let Framed::Message(found) = &found {
+                super::inject::strike_in(Stage::Frame, found.content);
+            }
             let lies = found.lies();
             self.next = lies.0 + lies.1;
             match found {

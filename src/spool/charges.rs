@@ -34,7 +34,7 @@ pub struct Charge {
 
 /// What is held of a suspicion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It was in hand, perhaps among others; it isn't tried yet.
     Charged,
@@ -42,6 +42,10 @@ pub enum Verdict {
     Acquitted,
     /// It was tried alone, and the process died of it.
     Convicted,
+    /// Its part was given up by that process: it harms nobody alone, and yet process after process
+    /// died with it in hand; or it kills where nothing can keep it from doing so. The next run
+    /// tries its part again.
+    GivenUp,
     /// It was convicted, but so were many beside it: the program or the machine is broken, not the
     /// mail. It is tried again.
     Void,

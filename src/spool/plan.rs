@@ -1,9 +1,9 @@
 //! The plan: what a run means to do. Written once, before anything else, and never changed.
 //!
 //! It names the queues with the identity of their files, the directory with its checksum, the
-//! options that decide about bytes, and the parts. Lists of small files stand beside it, in
-//! `files-N`. Not here: options that don't change what comes out (workers, sync). Invariant: two
-//! plans that are equal give the same streams, byte for byte.
+//! options that decide about bytes, the program, and the parts. Lists of small files stand beside
+//! it, in `files-N`. Not here: options that don't change what comes out (workers, sync). Invariant:
+//! two plans that are equal give the same streams, byte for byte.
 
 use super::SpoolError;
 use crate::decide::Policy;
@@ -30,6 +30,9 @@ pub struct Plan {
     pub directory: PlannedDirectory,
     /// What the operator chose.
     pub options: Options,
+    /// The program that began the run; older ones didn't say. Another may go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
     /// The parts, in order.
     pub parts: Vec<PlannedPart>,
 }
@@ -80,6 +83,49 @@ impl Options {
     /// The run's clock.
     pub fn clock(&self) -> Time {
         Time::parse_rfc3339(self.now.as_bytes()).unwrap_or(Time(0))
+    }
+}
+
+/// A build of this program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Its version.
+    pub version: String,
+    /// `debug` or `release`.
+    pub build: String,
+    /// Its features.
+    pub features: Vec<String>,
+    /// Processor and system: `x86_64-linux`.
+    pub target: String,
+}
+
+impl Program {
+    /// This program.
+    pub fn own() -> Self {
+        let injects = cfg!(feature = "fault-injection").then(|| "fault-injection".to_owned());
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
+            features: injects.into_iter().collect(),
+            target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        }
+    }
+
+    /// Its streams may have other bytes than those of another build: build and target change none.
+    pub fn may_differ(&self, other: &Self) -> bool {
+        (&self.version, &self.features) != (&other.version, &other.features)
+    }
+
+    /// In words.
+    pub fn text(&self) -> String {
+        let Self { version, build, features, target } = self;
+        let mut text = format!("{version} ({build}, {target}");
+        for feature in features {
+            text.push_str(", ");
+            text.push_str(feature);
+        }
+        text.push(')');
+        text
     }
 }
 

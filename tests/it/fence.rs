@@ -6,6 +6,10 @@
 
 #[cfg(feature = "fault-injection")]
 mod injected;
+#[cfg(feature = "fault-injection")]
+mod limits;
+#[cfg(feature = "fault-injection")]
+mod parts;
 
 use crate::support::{Queue, assert_done, assert_same_streams, events, text};
 use inqueue_gen::Format;

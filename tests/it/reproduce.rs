@@ -3,7 +3,7 @@
 //! A capsule is also made here by hand, from docs/reproduce.md: what is read is what is written
 //! there. Faults are injected (`--features fault-injection`); what needs none is tested without.
 
-use crate::support::{NOW, inqueue, text};
+use crate::support::{NOW, inqueue, text, told_by_writes};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use inqueue::mail::content::Content;
@@ -80,6 +80,16 @@ fn a_run_without_faults_has_none_to_reproduce() {
     assert_refused(&mail.reproduce(&["run", "NOBODY"]), 1, said);
     assert_refused(&mail.reproduce(&["run"]), 2, "an ID is needed");
     assert_refused(&mail.reproduce(&["users", "NOBODY"]), 2, "this is a file");
+    assert_refused(&mail.reproduce(&["users", "--part", "0"]), 2, "this is a file");
+    let said = "run: has 1 parts, from 0 on, and no part 1\n";
+    assert_refused(&mail.reproduce(&["run", "--part", "1"]), 1, said);
+    let again = mail.reproduce(&["run", "--part", "0"]);
+    let expect = format!(
+        "Part: 0\nPlace: queue.mbox, bytes 0 to {}\nQueue: {} (mboxrd)\nNow: nothing\n",
+        mail.mbox.len(),
+        mail.path("queue.mbox").canonicalize().unwrap().display()
+    );
+    assert_eq!((again.status.code(), text(&again.stdout)), (Some(0), expect));
     assert_refused(&mail.reproduce(&["users"]), 1, "users: is no capsule");
     assert_refused(&mail.reproduce(&["gone"]), 1, "gone: cannot read");
     fs::create_dir(mail.path("empty")).unwrap();
@@ -138,7 +148,7 @@ fn a_capsule_by_hand_of_a_good_message_goes_through() {
     let output = mail.reproduce(&["good", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let told = text(&output.stderr);
-    assert!(told.contains("was made by 0.0.1 (release, pdp-11), this is"), "{told}");
+    assert!(told.contains("was begun by 0.0.1 (release, pdp-11), this is"), "{told}");
     assert!(told.contains("the directory of the run has checksum 00000001, this one"), "{told}");
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(said["now"], json!([]));
@@ -161,6 +171,23 @@ fn a_capsule_by_hand_of_a_good_message_goes_through() {
     let output = mail.reproduce(&["good", "--directory", "others", "--json"]);
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!([&said["counts"]["failed"], &said["counts"]["delivered"]], [1, 0]);
+}
+
+/// Each message on standard error is one write: lines of two processes don't mix.
+#[test]
+fn what_is_told_is_written_at_once() {
+    let mail = Mail::new();
+    write_capsule(&mail.path("good"), &by_hand(b"To: x@y\n\nbody\n"));
+    let mut command = inqueue();
+    command.current_dir(mail.folder.path()).args(["reproduce", "good"]);
+    let told = told_by_writes(&mut command);
+    let [program, directory] = told.as_slice() else { panic!("{told:?}") };
+    for line in [program, directory] {
+        assert!(line.starts_with("inqueue: ") && line.find('\n') == Some(line.len() - 1));
+    }
+    let told = told_by_writes(inqueue().arg("reproduce"));
+    let [usage] = told.as_slice() else { panic!("{told:?}") };
+    assert!(usage.contains("\n\nUsage: ") && usage.ends_with('\n'), "{usage}");
 }
 
 /// Cut at any byte, or with any one changed: refused, or, where white space is, the same.
@@ -383,6 +410,43 @@ mod injected {
         let now = super::injected::said(&output);
         assert_eq!((&now["now"], &now["counts"]["delivered"]), (&json!([]), &json!(1)));
         assert_eq!(output.stderr, b"", "the same program, and the same directory");
+    }
+
+    /// A capsule has the program of the run, whichever makes it; where the run doesn't say, its
+    /// own.
+    #[test]
+    fn a_capsule_says_which_program_began_the_run() {
+        let (mail, listed) = struck("parse", "good@here.example", &[]);
+        let id = listed["queue_id"].as_str().unwrap();
+        let plan: Value =
+            serde_json::from_slice(&fs::read(mail.path("run/plan.json")).unwrap()).unwrap();
+        let own = plan["program"].clone();
+        let mut older = own.clone();
+        older["version"] = json!("0.0.1");
+        for (number, program, expect) in
+            [(1, Some(&own), &own), (2, Some(&older), &older), (3, None, &own)]
+        {
+            let mut plan = plan.clone();
+            match program {
+                Some(program) => plan["program"] = program.clone(),
+                None => drop(plan.as_object_mut().unwrap().remove("program")),
+            }
+            fs::write(mail.path("run/plan.json"), plan.to_string()).unwrap();
+            let name = format!("{number}.json");
+            let output = mail.reproduce(&["run", id, "--save", &name]);
+            assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+            let saved: Value =
+                serde_json::from_slice(&fs::read(mail.path(&name)).unwrap()).unwrap();
+            assert_eq!(saved["capsule"]["program"], *expect);
+            for from in [&["run", id, "--json"][..], &[&name, "--json"]] {
+                let output = mail.reproduce(from);
+                assert_same(&output);
+                let told = text(&output.stderr);
+                let is_other = number == 2;
+                assert_eq!(told.contains("the run was begun by 0.0.1 ("), is_other, "{told}");
+                assert_eq!(told.lines().count(), usize::from(is_other), "{told}");
+            }
+        }
     }
 
     /// The queue is gone or has changed: the records of the run have the message, but where it went

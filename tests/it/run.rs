@@ -160,6 +160,58 @@ fn a_run_goes_on_with_what_is_not_committed() {
     queue.assert_clean("run");
 }
 
+/// The plan says which program began the run. Any other may go on: it says so where its bytes may
+/// be others; a plan of before that was written down says nothing.
+#[test]
+fn a_run_that_another_program_began_goes_on_and_says_so() {
+    let queue = Queue::new(Format::Mbox, 200, "mixed-outcomes=0.2");
+    queue.run("whole", &["--part-size", "64K"]);
+    let plan = fs::read(queue.out("whole").join("plan.json")).unwrap();
+    let plan: serde_json::Value = serde_json::from_slice(&plan).unwrap();
+    let own = &plan["program"];
+    assert_eq!(own["version"], env!("CARGO_PKG_VERSION"));
+    let features: &[&str] =
+        if cfg!(feature = "fault-injection") { &["fault-injection"] } else { &[] };
+    assert_eq!(own["features"], serde_json::json!(features));
+    let build = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let target = format!("{}-linux", std::env::consts::ARCH);
+    assert_eq!((&own["build"], &own["target"]), (&build.into(), &target.as_str().into()));
+    let text_of = |version: &str| format!("{version} (tuned, {target}");
+    for (member, value, is_told) in [
+        ("version", Some("0.0.1"), true),
+        ("features", Some("turbo"), true),
+        ("build", Some("tuned"), false),
+        ("target", Some("pdp11-unix"), false),
+        ("program", None, false),
+    ] {
+        let out = queue.out(member);
+        let mut other = plan.clone();
+        match value {
+            Some(value) if member == "features" => {
+                other["program"][member] = serde_json::json!([value]);
+            }
+            Some(value) => other["program"][member] = value.into(),
+            None => drop(other.as_object_mut().unwrap().remove(member)),
+        }
+        if member == "version" {
+            other["program"]["build"] = "tuned".into();
+        }
+        fs::create_dir(&out).unwrap();
+        let other = serde_json::to_vec(&other).unwrap();
+        fs::write(out.join("plan.json"), &other).unwrap();
+        fs::write(out.join("commits"), "").unwrap();
+        let output = queue.command(member).output().unwrap();
+        assert_done(&output);
+        let told = text(&output.stderr);
+        assert_eq!(told.lines().count(), usize::from(is_told), "{member}: {told}");
+        assert_eq!(told.contains(&format!("begun by {}", text_of("0.0.1"))), member == "version");
+        assert!(fs::read(out.join("plan.json")).unwrap() == other, "{member}: the plan changed");
+        assert_same_streams(&queue.out("whole"), &out);
+        let again = queue.command(member).arg("--quiet").output().unwrap();
+        assert_eq!(text(&again.stderr), "", "{member}");
+    }
+}
+
 #[test]
 fn other_options_and_another_queue_are_refused_by_name() {
     let queue = Queue::new(Format::Mbox, 100, "none");

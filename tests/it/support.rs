@@ -3,8 +3,10 @@
 
 use inqueue_gen::{Format, Mix, Options};
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// The clock of all runs here, which is that of the generator's manifests.
 pub(crate) const NOW: &str = "2026-01-02T03:04:05Z";
@@ -78,6 +80,16 @@ pub(crate) fn assert_done(output: &Output) {
 
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What a command writes to standard error, each write by itself: it goes to a socket of datagrams.
+pub(crate) fn told_by_writes(command: &mut Command) -> Vec<String> {
+    let (hear, tell) = UnixDatagram::pair().unwrap();
+    command.stderr(OwnedFd::from(tell)).stdout(Stdio::null()).status().unwrap();
+    hear.set_nonblocking(true).unwrap();
+    let mut datagram = vec![0; 1 << 16];
+    std::iter::from_fn(|| hear.recv(&mut datagram).ok().map(|length| text(&datagram[..length])))
+        .collect()
 }
 
 /// What an audit says.

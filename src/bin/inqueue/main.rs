@@ -27,7 +27,6 @@ mod torture;
 
 use clap::{Parser, Subcommand};
 use inqueue::spool::Stream;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 #[cfg(feature = "mimalloc")]
@@ -77,9 +76,9 @@ fn main() -> ExitCode {
                 let _ = error.print();
                 return ExitCode::SUCCESS;
             }
-            for line in error.render().to_string().lines() {
-                let _ = writeln!(std::io::stderr(), "{}", output::shown(line));
-            }
+            let text = error.render().to_string();
+            let lines: Vec<String> = text.lines().map(output::shown).collect();
+            output::say(&(lines.join("\n") + "\n"));
             return ExitCode::from(2);
         }
     };

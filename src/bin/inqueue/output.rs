@@ -34,8 +34,13 @@ pub(crate) fn usage(text: &str) -> ExitCode {
 
 /// Says something on standard error.
 pub(crate) fn tell(text: &str) {
+    say(&format!("inqueue: {}\n", shown(text)));
+}
+
+/// Writes a text to standard error in one piece, so that the lines of two processes don't mix.
+pub(crate) fn say(text: &str) {
     // There is nobody to tell where that fails.
-    let _ = writeln!(io::stderr(), "inqueue: {}", shown(text));
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// Text that may hold names of files, as it may be shown.

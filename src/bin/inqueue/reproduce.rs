@@ -12,7 +12,9 @@ use crate::run::duration;
 use crate::show::line;
 use anyhow::Context as _;
 use inqueue::directory::Directory;
-use inqueue::engine::reproduce::{self, Again, Capsule, Strike, Struck};
+use inqueue::engine::reproduce::{
+    self, Again, Capsule, Death, PartAgain, PartOfRun, Strike, Struck,
+};
 use inqueue::engine::{self, Fence};
 use serde_json::json;
 use std::io::{self, Write};
@@ -31,8 +33,11 @@ pub(crate) struct ReproduceArgs {
     /// In a run: the message's queue id, or a record's place, as quarantine/00003.seg:32
     id: Option<String>,
     /// The faults of a run, a line each
-    #[arg(long, conflicts_with_all = ["id", "save", "here"])]
+    #[arg(long, conflicts_with_all = ["id", "part", "save", "here"])]
     list: bool,
+    /// All of a part that was left undone, by its number
+    #[arg(long, value_name = "N", conflicts_with_all = ["id", "save"])]
+    part: Option<u32>,
     /// Doesn't run it: writes it, with all that it needs but the directory's text, into a new file.
     /// The whole message is in there
     #[arg(long, value_name = "FILE", requires = "id", conflicts_with_all = ["here", "json"])]
@@ -56,14 +61,19 @@ pub(crate) struct ReproduceArgs {
 
 pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<ExitCode> {
     let is_run = args.from.is_dir();
-    if is_run && args.id.is_none() && !args.list {
+    let names_one = args.id.is_some() || args.part.is_some();
+    if is_run && !names_one && !args.list {
         return Ok(output::usage("an ID is needed beside a run (--list gives them)"));
     }
-    if !is_run && (args.id.is_some() || args.list) {
-        return Ok(output::usage("an ID, or --list, is for the folder of a run; this is a file"));
+    if !is_run && (names_one || args.list) {
+        let what = "an ID, --part or --list is for the folder of a run; this is a file";
+        return Ok(output::usage(what));
     }
     if args.list {
         return list(args);
+    }
+    if let Some(part) = args.part {
+        return run_part(args, part);
     }
     // Whatever has threads comes to its end before a process is split off.
     let (capsule, directory) = engine::alone(|| open(args))??;
@@ -74,16 +84,11 @@ pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let Some(directory) = directory else { return Ok(ExitCode::from(1)) };
-    for difference in capsule.differences(&directory) {
-        tell(&format!("{difference}: what happens may be another thing"));
-    }
+    tell_differences(&capsule.differences(&directory));
     let again = if args.here {
-        engine::reproduce::reproduce_here(&capsule, &directory)?
+        reproduce::reproduce_here(&capsule, &directory)?
     } else {
-        let half = || rustix::system::sysinfo().totalram / 2;
-        let memory_limit = Some(args.memory_limit.unwrap_or_else(half));
-        let fence = Fence { message_timeout: args.message_timeout, memory_limit };
-        reproduce::reproduce(&capsule, &directory, &fence)?
+        reproduce::reproduce(&capsule, &directory, &fence(args))?
     };
     let mut out = Vec::new();
     if args.json {
@@ -95,6 +100,50 @@ pub(crate) fn run(args: &ReproduceArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if again.faults.is_empty() { 0 } else { 3 }))
 }
 
+fn run_part(args: &ReproduceArgs, part: u32) -> anyhow::Result<ExitCode> {
+    let (part, directory) = engine::alone(|| {
+        let part = PartOfRun::open(&args.from, part)?;
+        let directory = load_directory(args, part.directory())?;
+        anyhow::Ok((part, directory))
+    })??;
+    tell_differences(&part.differences(&directory));
+    let again = if args.here {
+        part.reproduce_here(&directory)?
+    } else {
+        part.reproduce(&directory, &fence(args))?
+    };
+    let mut out = Vec::new();
+    if args.json {
+        write_json_of_part(&mut out, &part, &again);
+    } else {
+        write_text_of_part(&mut out, args, &part, &again);
+    }
+    io::stdout().lock().write_all(&out)?;
+    Ok(ExitCode::from(if again.death.is_none() { 0 } else { 3 }))
+}
+
+fn fence(args: &ReproduceArgs) -> Fence {
+    let half = || rustix::system::sysinfo().totalram / 2;
+    let memory_limit = Some(args.memory_limit.unwrap_or_else(half));
+    Fence { message_timeout: args.message_timeout, memory_limit }
+}
+
+fn tell_differences(differences: &[String]) {
+    for difference in differences {
+        tell(&format!("{difference}: what happens may be another thing"));
+    }
+}
+
+/// The directory that is named, or that of the run.
+fn load_directory(args: &ReproduceArgs, of_run: Option<&Path>) -> anyhow::Result<Directory> {
+    let Some(path) = args.directory.as_deref().or(of_run) else {
+        return Ok(Directory::default());
+    };
+    Directory::load(path).with_context(|| {
+        format!("{}: the directory can't be read (--directory names it)", path.display())
+    })
+}
+
 /// The capsule, and the directory that it is run with, where it is run.
 fn open(args: &ReproduceArgs) -> anyhow::Result<(Capsule, Option<Directory>)> {
     let capsule = match &args.id {
@@ -104,18 +153,13 @@ fn open(args: &ReproduceArgs) -> anyhow::Result<(Capsule, Option<Directory>)> {
     if args.save.is_some() {
         return Ok((capsule, None));
     }
-    let of_run = capsule.directory.path.as_ref();
-    let directory = match args.directory.as_ref().or(of_run) {
-        Some(path) => Directory::load(path).with_context(|| {
-            format!("{}: the directory can't be read (--directory names it)", path.display())
-        })?,
-        None => Directory::default(),
-    };
+    let directory = load_directory(args, capsule.directory.path.as_deref())?;
     Ok((capsule, Some(directory)))
 }
 
 fn list(args: &ReproduceArgs) -> anyhow::Result<ExitCode> {
     let all = reproduce::struck(&args.from)?;
+    let deaths = reproduce::deaths(&args.from)?;
     let mut out = Vec::new();
     if !args.json {
         let header = format!("{:<24} {:<7} {:<40} {:<32} ", "QUEUE ID", "STAGE", "FAULT", "PLACE");
@@ -133,8 +177,24 @@ fn list(args: &ReproduceArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
+    for (part, death) in &deaths {
+        if args.json {
+            write_object_of_death(&mut out, *part, death);
+        } else {
+            let Death { index, offset, stage, fault } = death;
+            let place = format!("message {index}, offset {offset}");
+            let columns = [&format!("--part {part}"), stage, fault, &place];
+            write_columns(&mut out, columns.map(String::as_str));
+            out.extend_from_slice(b"-\n");
+        }
+    }
     if !args.json {
-        out.extend_from_slice(format!("{faults} faults, {} messages\n", all.len()).as_bytes());
+        let left = match deaths.len() {
+            0 => String::new(),
+            count => format!("; {count} deaths in parts that aren't done"),
+        };
+        let line = format!("{faults} faults, {} messages{left}\n", all.len());
+        out.extend_from_slice(line.as_bytes());
     }
     io::stdout().lock().write_all(&out)?;
     Ok(ExitCode::SUCCESS)
@@ -154,11 +214,32 @@ fn write_object(out: &mut Vec<u8>, struck: &Struck, strike: &Strike) {
     out.push(b'\n');
 }
 
-fn write_row(out: &mut Vec<u8>, struck: &Struck, strike: &Strike) {
-    let columns = [(24, &struck.queue_id), (7, &strike.stage), (40, &strike.fault)];
-    for (width, text) in columns.into_iter().chain([(32, &strike.place)]) {
+fn write_object_of_death(out: &mut Vec<u8>, part: u32, death: &Death) {
+    let Death { index, offset, stage, fault } = death;
+    let object = json!({
+        "queue_id": null,
+        "id": null,
+        "part": part,
+        "index": index,
+        "offset": offset,
+        "stage": stage,
+        "fault": fault,
+        "place": null,
+        "records": [],
+    });
+    out.extend_from_slice(object.to_string().as_bytes());
+    out.push(b'\n');
+}
+
+fn write_columns(out: &mut Vec<u8>, texts: [&str; 4]) {
+    for (width, text) in [24, 7, 40, 32].into_iter().zip(texts) {
         column(out, width, |out| write_shown(out, text.as_bytes()));
     }
+}
+
+fn write_row(out: &mut Vec<u8>, struck: &Struck, strike: &Strike) {
+    let columns = [&struck.queue_id, &strike.stage, &strike.fault, &strike.place];
+    write_columns(out, columns.map(String::as_str));
     let record = struck.places().into_iter().next().unwrap_or_else(|| "-".to_owned());
     write_shown(out, record.as_bytes());
     out.push(b'\n');
@@ -226,6 +307,56 @@ fn write_text(out: &mut Vec<u8>, args: &ReproduceArgs, capsule: &Capsule, again:
     }
 }
 
+/// The part dies as it did before: over the same message, in the same way.
+fn is_same_death(part: &PartOfRun, again: &PartAgain) -> bool {
+    let cause = |death: &Death| (death.index, death.stage.clone(), death.fault.clone());
+    let now = again.death.as_ref().map(cause);
+    part.before.iter().any(|before| Some(cause(before)) == now)
+}
+
+fn write_json_of_part(out: &mut Vec<u8>, part: &PartOfRun, again: &PartAgain) {
+    let object = json!({
+        "part": part.part,
+        "queue": part.queue,
+        "format": part.format,
+        "place": part.place,
+        "before": part.before,
+        "now": again.death.iter().collect::<Vec<_>>(),
+        "counts": again.counts,
+        "same": is_same_death(part, again),
+    });
+    out.extend_from_slice(object.to_string().as_bytes());
+    out.push(b'\n');
+}
+
+fn write_text_of_part(
+    out: &mut Vec<u8>,
+    args: &ReproduceArgs,
+    part: &PartOfRun,
+    again: &PartAgain,
+) {
+    line(out, "Part", |out| out.extend_from_slice(part.part.to_string().as_bytes()));
+    line(out, "Place", |out| write_shown(out, part.place.as_bytes()));
+    let queue = format!("{} ({})", part.queue.display(), part.format);
+    line(out, "Queue", |out| write_shown(out, queue.as_bytes()));
+    let text = |death: &Death| {
+        let Death { index, offset, stage, fault } = death;
+        format!("{fault} in {stage}, at message {index}, offset {offset}")
+    };
+    for death in &part.before {
+        line(out, "Before", |out| write_shown(out, text(death).as_bytes()));
+    }
+    let now = again.death.as_ref().map_or_else(|| "nothing".to_owned(), text);
+    line(out, "Now", |out| write_shown(out, now.as_bytes()));
+    if again.death.is_some() {
+        if !is_same_death(part, again) {
+            line(out, "Same", |out| out.extend_from_slice(b"no: another death than before"));
+        }
+        out.extend_from_slice(b"\n");
+        line(out, "Under a debugger", |out| write_shown(out, debugger(args).as_bytes()));
+    }
+}
+
 fn write_strike(out: &mut Vec<u8>, strike: &Strike) {
     let Strike { stage, fault, place, .. } = strike;
     write_shown(out, format!("{fault} in {stage} ({place})").as_bytes());
@@ -235,6 +366,9 @@ fn write_strike(out: &mut Vec<u8>, strike: &Strike) {
 fn debugger(args: &ReproduceArgs) -> String {
     let mut words = vec![args.from.display().to_string()];
     words.extend(args.id.clone());
+    if let Some(part) = args.part {
+        words.extend(["--part".to_owned(), part.to_string()]);
+    }
     if let Some(path) = &args.directory {
         words.extend(["--directory".to_owned(), path.display().to_string()]);
     }

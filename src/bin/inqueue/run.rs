@@ -20,6 +20,7 @@ use inqueue::mail::address::Mailbox;
 use inqueue::mail::date::Time;
 use inqueue::queue::files::FileList;
 use inqueue::queue::{Format, Queue};
+use inqueue::spool::plan::Program;
 use inqueue::spool::{Counts, Sync};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
@@ -191,6 +192,11 @@ fn open(args: &RunArgs) -> anyhow::Result<Option<Opened>> {
         None => return Ok(None),
     };
     let run = Run::begin(&args.out, request(args, queues)?, &directory)?;
+    if let Some(other) = run.begun_by_another().filter(|_| !args.quiet) {
+        let (out, own) = (args.out.display(), Program::own().text());
+        let what = "parts done from here on may differ from what that would have written";
+        output::tell(&format!("{out}: begun by {other}, this is {own}: {what}"));
+    }
     Ok(Some(Opened { run, directory, _locks: locks }))
 }
 

@@ -12,7 +12,7 @@ use crate::mail::envelope::Condition;
 use crate::queue::postoffice::tables::Tables;
 use crate::queue::segment::{read, write};
 use crate::queue::{Format, Found, Framed, Source, open};
-use crate::spool::plan::{Options, PlannedDirectory};
+use crate::spool::plan::{Options, Plan, PlannedDirectory, Program};
 use crate::spool::private;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,7 +27,7 @@ const NAME: &str = "inqueue_capsule";
 /// A message that was struck, and what its walk depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capsule {
-    /// The program that made the capsule.
+    /// The program that began the run; where the run doesn't say, that which made the capsule.
     pub program: Program,
     /// The options of the run.
     pub options: Options,
@@ -62,43 +62,6 @@ impl Strike {
     /// The same cause, wherever the stack was taken.
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.stage, &self.fault, &self.place) == (&other.stage, &other.fault, &other.place)
-    }
-}
-
-/// A build of this program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Program {
-    /// Its version.
-    pub version: String,
-    /// `debug` or `release`.
-    pub build: String,
-    /// Its features.
-    pub features: Vec<String>,
-    /// Processor and system: `x86_64-linux`.
-    pub target: String,
-}
-
-impl Program {
-    /// This program.
-    pub fn own() -> Self {
-        let injects = cfg!(feature = "fault-injection").then(|| "fault-injection".to_owned());
-        Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
-            features: injects.into_iter().collect(),
-            target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
-        }
-    }
-
-    fn text(&self) -> String {
-        let Self { version, build, features, target } = self;
-        let mut text = format!("{version} ({build}, {target}");
-        for feature in features {
-            text.push_str(", ");
-            text.push_str(feature);
-        }
-        text.push(')');
-        text
     }
 }
 
@@ -178,15 +141,16 @@ impl Capsule {
         super::find::capsule(run, id)
     }
 
+    /// Of a run by this plan.
     pub(super) fn new(
-        options: Options,
-        directory: PlannedDirectory,
+        plan: Plan,
         office: Option<Tables>,
         struck: &Struck,
         message: Message,
     ) -> Self {
-        let (program, faults) = (Program::own(), struck.faults.clone());
-        Self { program, options, directory, office, faults, message }
+        let Plan { options, directory, program, .. } = plan;
+        let program = program.unwrap_or_else(Program::own);
+        Self { program, options, directory, office, faults: struck.faults.clone(), message }
     }
 
     /// Reads a capsule.
@@ -250,18 +214,26 @@ impl Capsule {
     /// What isn't as it was in the run, in words: this program, and the directory that it is run
     /// with.
     pub fn differences(&self, directory: &Directory) -> Vec<String> {
-        let mut all = Vec::new();
-        let own = Program::own();
-        if self.program != own {
-            let (was, is) = (self.program.text(), own.text());
-            all.push(format!("the capsule was made by {was}, this is {is}"));
-        }
-        let (was, is) = (self.directory.checksum, directory.checksum());
-        if was != is {
-            all.push(format!("the directory of the run has checksum {was:08x}, this one {is:08x}"));
-        }
-        all
+        differences(&self.program, &self.directory, directory)
     }
+}
+
+/// What isn't as it was in a run: this program, and the directory.
+pub(super) fn differences(
+    program: &Program,
+    planned: &PlannedDirectory,
+    directory: &Directory,
+) -> Vec<String> {
+    let mut all = Vec::new();
+    let own = Program::own();
+    if *program != own {
+        all.push(format!("the run was begun by {}, this is {}", program.text(), own.text()));
+    }
+    let (was, is) = (planned.checksum, directory.checksum());
+    if was != is {
+        all.push(format!("the directory of the run has checksum {was:08x}, this one {is:08x}"));
+    }
+    all
 }
 
 /// CRC32C of the capsule's shortest text: white space doesn't count.

@@ -238,7 +238,7 @@ pub(super) fn capsule(run: &Path, id: &str) -> Result<Capsule, ReproduceError> {
     let path = office_of(&origin.name);
     let mut office = tables.map(BagList::offices).unwrap_or_default().iter();
     let office = office.find(|tables| tables.path == path).cloned();
-    Ok(Capsule::new(plan.options, plan.directory, office, one, message))
+    Ok(Capsule::new(plan, office, one, message))
 }
 
 /// The index of a part's queue.

@@ -1,20 +1,25 @@
 //! Runs one message again that a fault has struck: alone, with its budget, writing nothing.
 //!
 //! `find` finds it in a run, `capsule` is all that its walk depends on, as a file that can be taken
-//! elsewhere. Here it walks: in a process split off, whose end is told whatever it is, or in this
-//! one, for a debugger. Not here: what a fault is (`isolate`), and the walk (`message`). Invariant:
-//! neither run nor queue is touched.
+//! elsewhere; `part` does the same with a whole part that the engine has died over. Here it walks:
+//! in a process split off, whose end is told whatever it is, or in this one, for a debugger. Not
+//! here: what a fault is (`isolate`), and the walk (`message`). Invariant: neither run nor queue is
+//! touched.
 
 mod capsule;
 mod find;
+mod part;
 
-pub use capsule::{Capsule, Message, Program, Strike, VERSION};
+pub use crate::spool::plan::Program;
+pub use capsule::{Capsule, Message, Strike, VERSION};
 pub use find::struck;
+pub use part::{Death, PartAgain, PartOfRun, deaths};
 
-use super::board::Board;
+use super::board::{Board, InHand};
 use super::fence::{self, End};
 use super::isolate::{self, Fault, Stage};
 use super::message::{Memory, Walk};
+use super::walk::Trial;
 use super::{Context, EngineError, Fence, Known, Settings, Stop, new_board};
 use crate::directory::Directory;
 use crate::limits;
@@ -24,7 +29,9 @@ use crate::spool::plan::{self, Plan};
 use crate::spool::{Counts, SpoolError, Sync};
 use crate::sys;
 use find::Held;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
@@ -69,32 +76,47 @@ pub fn reproduce(
     directory: &Directory,
     fence: &Fence,
 ) -> Result<Again, EngineError> {
+    let again = in_a_process(fence, |board| walk(capsule, directory, board))?;
+    Ok(again.unwrap_or_else(|Died { end, in_hand, .. }| {
+        let fault = Fault::of_death(Stage::of_number(in_hand.stage), &end);
+        Again { faults: vec![strike(fault, None)], counts: None }
+    }))
+}
+
+/// How a process ended that didn't come to its end, and what it had in hand.
+struct Died {
+    end: String,
+    in_hand: InHand,
+    offset: u64,
+}
+
+/// Runs something in a process of its own, and gives what comes of it.
+fn in_a_process<R: Serialize + DeserializeOwned>(
+    fence: &Fence,
+    run: impl FnOnce(Board<'static>) -> Result<R, EngineError>,
+) -> Result<Result<R, Died>, EngineError> {
     let board = new_board(1)?;
     let guard = rustix::process::getpid();
     let (hear, mut tell) = io::pipe().map_err(EngineError::Process)?;
     let child = sys::split(|| {
-        let bounded = fence::bound(guard, fence.memory_limit);
-        let said = bounded.map_err(EngineError::Process).and_then(|()| {
-            let again = serde_json::to_vec(&walk(capsule, directory, board)?);
-            let said = again.map_err(io::Error::other).and_then(|again| tell.write_all(&again));
-            said.map_err(EngineError::Process)
-        });
-        u8::from(said.is_err())
+        let bounded = fence::bound(guard, fence.memory_limit).map_err(EngineError::Process);
+        let result = bounded.and_then(|()| run(board)).map_err(|error| error.to_string());
+        let words = serde_json::to_vec(&result).map_err(io::Error::other);
+        u8::from(words.and_then(|words| tell.write_all(&words)).is_err())
     });
     // The end of the other process is heard of when nobody can write any more.
     drop(tell);
     let child = child.map_err(EngineError::Process)?;
+    let broken = |error: &dyn Display| EngineError::Process(io::Error::other(error.to_string()));
     match fence::watch(child, hear, board, fence.message_timeout, &mut || Ok(()))? {
-        End::Said(words) => serde_json::from_slice(&words)
-            .map_err(|error| EngineError::Process(io::Error::other(error))),
-        End::Died(end, in_hand) => {
-            let Some((in_hand, _)) = in_hand.first() else {
-                let end = format!("it ended before it had the message in hand ({end})");
-                return Err(EngineError::Process(io::Error::other(end)));
-            };
-            let fault = Fault::of_death(Stage::of_number(in_hand.stage), &end);
-            Ok(Again { faults: vec![strike(fault, None)], counts: None })
-        }
+        End::Said(words) => serde_json::from_slice::<Result<R, String>>(&words)
+            .map_err(|error| broken(&error))?
+            .map(Ok)
+            .map_err(EngineError::Told),
+        End::Died(end, in_hand) => match in_hand.first() {
+            Some(&(in_hand, offset)) => Ok(Err(Died { end, in_hand, offset })),
+            None => Err(broken(&format!("it ended before it had a message in hand ({end})"))),
+        },
     }
 }
 
@@ -117,11 +139,12 @@ fn walk(
     let (version, parts) = (plan::VERSION, Vec::new());
     let directory_of_run = capsule.directory.clone();
     let queues = Vec::new();
-    let plan = Plan { version, queues, directory: directory_of_run, options, parts };
+    let program = Some(capsule.program.clone());
+    let plan = Plan { version, queues, directory: directory_of_run, options, program, parts };
     let (folder, stop, known) = (RunFolder::nowhere(), Stop::default(), Known::default());
     let settings = Settings { workers: Some(1), sync: Sync::Never, breaker: 0, stop: &stop };
     let mut context = Context::new(&folder, &plan, &[], directory, &settings, board, &known);
-    context.trial = Some((0, 0));
+    context.trial = Some(Trial::of(0, 0));
     let office = capsule.office.as_ref().map(Directory::of_office);
     isolate::install_hook();
     isolate::keep();
@@ -164,6 +187,8 @@ pub enum ReproduceError {
         run.display(), shown(id)
     )]
     Unknown { run: PathBuf, id: String },
+    #[error("{}: has {parts} parts, from 0 on, and no part {part}", run.display())]
+    NoPart { run: PathBuf, part: u32, parts: usize },
     #[error(
         "{}: several messages have the id {} (name one of {})",
         run.display(), shown(id), places.join(", ")

@@ -1,10 +1,11 @@
 //! Deaths of messages, and what tells them from a broken program.
 
-use crate::support::{Queue, assert_same_streams, audit, events, inqueue, messages, text};
+use crate::support::{NOW, Queue, assert_same_streams, audit, events, inqueue, messages, text};
 use inqueue_gen::Format;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Output};
 
 /// Every kind of death, with what the event says of it. Memory ends in an abort, as the stack
 /// does.
@@ -80,12 +81,12 @@ fn fault_hang() {
 }
 
 /// An mbox in which some messages carry a marker; a run of it.
-struct Mail {
+pub(super) struct Mail {
     folder: tempfile::TempDir,
 }
 
 impl Mail {
-    fn new(markers: &[Option<&str>]) -> Self {
+    pub(super) fn new(markers: &[Option<&str>]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("users"), "good@here.example\n").unwrap();
         let message = |(number, marker): (usize, Option<&str>)| {
@@ -100,17 +101,22 @@ impl Mail {
         Self { folder }
     }
 
-    fn run(&self, out: &str, options: &[&str]) -> std::process::Output {
-        inqueue()
+    pub(super) fn command(&self, out: &str, options: &[&str]) -> Command {
+        let mut command = inqueue();
+        command
             .current_dir(self.folder.path())
             .args(["run", "queue.mbox", "--directory", "users", "--out", out, "--json"])
+            .args(["--now", NOW, "--hostname", "mta.example"])
             .args(options)
-            .env("RUST_BACKTRACE", "0")
-            .output()
-            .unwrap()
+            .env("RUST_BACKTRACE", "0");
+        command
     }
 
-    fn out(&self, out: &str) -> std::path::PathBuf {
+    pub(super) fn run(&self, out: &str, options: &[&str]) -> Output {
+        self.command(out, options).output().unwrap()
+    }
+
+    pub(super) fn out(&self, out: &str) -> std::path::PathBuf {
         self.folder.path().join(out)
     }
 }

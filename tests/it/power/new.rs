@@ -165,7 +165,7 @@ pub(super) fn faults() -> Vec<(Struck, (&'static str, usize))> {
     for (to, least) in [
         ("segment", ("fsync EIO", 2)),
         ("mbox", ("fsync EIO", 2)),
-        ("ffapi", ("fsync EIO", 2)),
+        ("ffapi", ("syncfs EIO", 1)),
         ("maildir", ("syncfs EIO", 1)),
         ("eml", ("syncfs EIO", 1)),
     ] {
