@@ -92,7 +92,7 @@ struct Guard<'g> {
     known: Known,
     errors: Vec<EngineError>,
     deaths: usize,
-    /// Deaths that a message was in hand at.
+    /// Deaths that a message was in hand at, and nobody was convicted of.
     suspicions: HashMap<(u32, u64), u32>,
     progress: &'g mut dyn FnMut(&Progress),
 }
@@ -150,7 +150,9 @@ impl Guard<'_> {
         }
     }
 
-    /// Charges what was in hand, and tries each alone.
+    /// Charges what was in hand, and tries each alone. A death that nobody is convicted of stays
+    /// with all of them: one whose culprit is found says nothing of a message that takes long
+    /// beside it.
     fn charge(&mut self, how: &str, in_hand: &[(InHand, u64)]) -> Result<(), EngineError> {
         let is_done = |part| self.run.done.iter().any(|commit| commit.part == part);
         let suspects = in_hand.iter().filter(|(suspect, _)| !is_done(suspect.part));
@@ -164,29 +166,29 @@ impl Guard<'_> {
         };
         let charges: Vec<Charge> = suspects.map(charge).collect();
         self.charges.append(&charges, self.settings.sync != Sync::Never)?;
-        let mut suspects = Vec::new();
+        if self.try_alone(charges.clone())? {
+            return Ok(());
+        }
         for suspect in charges {
             let deaths = self.suspicions.entry((suspect.part, suspect.index)).or_default();
             *deaths += 1;
             if *deaths > limits::SUSPICIONS_MAX {
                 self.give_up(suspect)?;
-            } else {
-                suspects.push(suspect);
             }
         }
-        self.try_alone(suspects)
+        Ok(())
     }
 
-    /// Tries messages one at a time, in processes that may die of them.
+    /// Tries messages one at a time, in processes that may die of them; true where one has.
     ///
     /// Who has survived is acquitted. Who a process died of is convicted only where it was the
     /// first in there: another may have left behind what a later one dies of.
-    fn try_alone(&mut self, mut suspects: Vec<Charge>) -> Result<(), EngineError> {
-        let mut deaths = 0;
+    fn try_alone(&mut self, mut suspects: Vec<Charge>) -> Result<bool, EngineError> {
+        let (mut deaths, mut is_found) = (0, false);
         loop {
             suspects.retain(|suspect| !self.known.given_up.contains(&suspect.part));
             if suspects.is_empty() {
-                return Ok(());
+                return Ok(is_found);
             }
             let (survivors, death) = match self.split(Some(&suspects))? {
                 End::Said(_) => (suspects.len(), None),
@@ -208,7 +210,7 @@ impl Guard<'_> {
                 deaths += 1;
                 if !SENT.contains(&how.as_str()) || deaths == limits::TRIALS_MAX {
                     self.convict(Charge { end: how, ..suspects.remove(0) }, stage)?;
-                    deaths = 0;
+                    (deaths, is_found) = (0, true);
                 }
             }
         }

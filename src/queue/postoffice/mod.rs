@@ -2,8 +2,8 @@
 //!
 //! `list` says what a queue of post offices holds, `message` makes a message of a slot; `bag`,
 //! `mai`, `p1` and `tables` read and write the formats, `element` what MAI and P1 are made of,
-//! `office` finds the files, `lock` judges one. Not here: changing a post office (`deliver`), and looking up addresses
-//! (`directory`).
+//! `office` finds the files, `lock` judges one of them. Not here: changing a post office
+//! (`deliver`), and looking up addresses (`directory`).
 
 pub mod bag;
 pub mod element;

@@ -93,8 +93,28 @@ fn costs_its_part(marker: &str, deaths: u64, verdicts_of_one: &[&str]) {
 /// its part is given up.
 #[test]
 fn a_suspect_that_harms_nobody_alone_costs_its_part() {
-    let acquitted = ["charged", "acquitted"].repeat(5);
-    costs_its_part("segv@engine:decide", 6, &[&acquitted[..], &["charged", "given-up"]].concat());
+    let acquitted = ["charged", "acquitted"].repeat(6);
+    costs_its_part("segv@engine:decide", 6, &[&acquitted[..], &["given-up"]].concat());
+}
+
+/// A message that takes long, while others beside it kill one process after the other, keeps its
+/// part: deaths that somebody is convicted of aren't counted against it.
+#[test]
+fn a_slow_message_beside_many_culprits_is_not_suspected() {
+    // Each culprit strikes twice, in the engine and alone; the slow one waits until all have.
+    let of = |number| match number {
+        0 => Some("none+60:decide"),
+        _ => (number % 4 == 2).then_some("segv:decide"),
+    };
+    let mail = Mail::new(&(0..120).map(of).collect::<Vec<_>>());
+    let said = said(&mail.run("run", &[&SIZE[..], &["--workers", "2"]].concat()), 3);
+    assert_eq!((&said["finished"], &said["counts"]["quarantined"]), (&json!(true), &json!(30)));
+    assert_eq!(said["counts"]["delivered"], 90);
+    let last = verdicts(&mail, "run").into_values().map(|verdicts| verdicts.last().cloned());
+    let last: Vec<String> = last.flatten().collect();
+    assert_eq!(last.iter().filter(|verdict| *verdict == "convicted").count(), 30);
+    assert!(!last.iter().any(|verdict| verdict == "given-up"), "{last:?}");
+    assert_proven(&mail, "run", 0);
 }
 
 /// A run that fails says why in lines that are each written at once.
@@ -119,8 +139,8 @@ fn a_death_in_framing_costs_the_part() {
 /// harms nobody alone.
 #[test]
 fn a_death_in_writing_costs_the_part() {
-    let acquitted = ["charged", "acquitted"].repeat(5);
-    costs_its_part("segv:write", 6, &[&acquitted[..], &["charged", "given-up"]].concat());
+    let acquitted = ["charged", "acquitted"].repeat(6);
+    costs_its_part("segv:write", 6, &[&acquitted[..], &["given-up"]].concat());
 }
 
 /// An engine that dies at once, whatever it is given: the run says so and ends, without a charge.
