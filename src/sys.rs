@@ -1,5 +1,5 @@
-//! What the operating system gives only through `unsafe`: maps of files, memory that two processes
-//! share, a second process. The one file with `unsafe`.
+//! What the operating system and the allocator give only through `unsafe`: maps of files, memory
+//! that two processes share, a second process. The one file with `unsafe`.
 //!
 //! Not here: what maps hold and what processes do (`queue/bytes.rs`, `engine/board.rs`,
 //! `engine/fence.rs`). Invariants: a map of a file is never written to; a process is split in two
@@ -49,6 +49,17 @@ pub fn shared_words(count: usize) -> io::Result<&'static [AtomicU64]> {
     // bits.
     #[expect(clippy::cast_ptr_alignment, reason = "a page is aligned")]
     Ok(unsafe { std::slice::from_raw_parts(bytes.as_mut_ptr().cast::<AtomicU64>(), count) })
+}
+
+/// Gives memory that was used, and is free, back to the system. Processes that are split off then
+/// take new memory instead of copying this one's page by page, of which each copy stops all their
+/// threads.
+pub fn give_memory_back() {
+    #[cfg(feature = "mimalloc")]
+    // SAFETY: it takes and gives no pointers, and may be called at any time.
+    unsafe {
+        libmimalloc_sys::mi_collect(true);
+    }
 }
 
 /// Splits this process: `child` runs in the new one, which ends with what it gives as exit code,

@@ -66,6 +66,7 @@ pub fn supervise(
 ) -> Result<Summary, EngineError> {
     #[cfg(feature = "fault-injection")]
     super::inject::begin();
+    sys::give_memory_back();
     let mut guard = Guard {
         board: new_board(settings.workers())?,
         charges: Charges::read(run.folder.path())?,
@@ -182,13 +183,14 @@ impl Guard<'_> {
     /// Tries messages one at a time, in processes that may die of them; true where one has.
     ///
     /// Who has survived is acquitted. Who a process died of is convicted only where it was the
-    /// first in there: another may have left behind what a later one dies of.
+    /// first in there: another may have left behind what a later one dies of. With that the death
+    /// is explained: those behind it are acquitted untried, and met again if they kill too.
     fn try_alone(&mut self, mut suspects: Vec<Charge>) -> Result<bool, EngineError> {
-        let (mut deaths, mut is_found) = (0, false);
+        let mut deaths = 0;
         loop {
             suspects.retain(|suspect| !self.known.given_up.contains(&suspect.part));
             if suspects.is_empty() {
-                return Ok(is_found);
+                return Ok(false);
             }
             let (survivors, death) = match self.split(Some(&suspects))? {
                 End::Said(_) => (suspects.len(), None),
@@ -200,20 +202,24 @@ impl Guard<'_> {
                 }
             };
             if survivors > 0 {
-                let survivors = suspects.drain(..survivors);
-                let acquit = |one| Charge { verdict: Verdict::Acquitted, ..one };
-                let acquitted: Vec<Charge> = survivors.map(acquit).collect();
-                // Should the power fail now, they are charged still, and are tried again.
-                self.charges.append(&acquitted, false)?;
+                self.acquit(suspects.drain(..survivors))?;
                 deaths = 0;
             } else if let Some((how, stage)) = death {
                 deaths += 1;
                 if !SENT.contains(&how.as_str()) || deaths == limits::TRIALS_MAX {
                     self.convict(Charge { end: how, ..suspects.remove(0) }, stage)?;
-                    (deaths, is_found) = (0, true);
+                    self.acquit(suspects.into_iter())?;
+                    return Ok(true);
                 }
             }
         }
+    }
+
+    /// Should the power fail now, they are charged still, and are tried again.
+    fn acquit(&mut self, innocent: impl Iterator<Item = Charge>) -> Result<(), EngineError> {
+        let acquit = |one| Charge { verdict: Verdict::Acquitted, ..one };
+        let acquitted: Vec<Charge> = innocent.map(acquit).collect();
+        Ok(self.charges.append(&acquitted, false)?)
     }
 
     /// A message kills alone, at this stage. Where nothing can keep it from that, its part is given
@@ -248,6 +254,11 @@ impl Guard<'_> {
         let child = sys::split(|| {
             if bound(guard, self.fence.memory_limit).is_err() {
                 return 1;
+            }
+            if self.board.is_careful() {
+                // Most of a short life would go into zeroing huge pages. What a system doesn't
+                // know costs time only.
+                let _ = rustix::thread::disable_transparent_huge_pages(true);
             }
             match trial {
                 Some(suspects) => self.try_each(suspects),
