@@ -67,6 +67,10 @@ pub fn read_plan(run: &Path) -> Result<Planned, SpoolError> {
         let what = format!("version {} of the plan is not known to this program", plan.version);
         return Err(SpoolError::altered(&path, what));
     }
+    if let Some(part) = plan.wrong_part() {
+        let what = format!("part {part} doesn't begin where the one before it ends");
+        return Err(SpoolError::altered(&path, what));
+    }
     let mut queues = Vec::new();
     for (index, queue) in plan.queues.iter().enumerate() {
         let list_path = plan::list_path(run, index);

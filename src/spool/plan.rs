@@ -12,6 +12,7 @@ use crate::queue::bytes::Identity;
 use crate::queue::envelope::RecipientOrder;
 use crate::queue::{Format, Queue, QueueFile, Span};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
@@ -216,12 +217,26 @@ impl Plan {
     pub fn part_bytes(&self, part: u32) -> u64 {
         let Some(part) = self.parts.get(part as usize) else { return 0 };
         match part.span {
-            Span::Bytes(_, start, end) => end - start,
+            Span::Bytes(_, start, end) => end.saturating_sub(start),
             Span::Files(first, end) => {
                 let Some(queue) = self.queues.get(part.queue) else { return 0 };
-                queue.bytes.saturating_mul(end - first) / queue.list_len.max(1)
+                queue.bytes.saturating_mul(end.saturating_sub(first)) / queue.list_len.max(1)
             }
         }
+    }
+
+    /// The first part that isn't of a queue, or doesn't begin where the one before it in its file
+    /// (or list of files) ends.
+    pub fn wrong_part(&self) -> Option<usize> {
+        let mut ends = HashMap::new();
+        self.parts.iter().position(|part| {
+            let (file, start, end) = match part.span {
+                Span::Bytes(file, start, end) => (Some(file), start, end),
+                Span::Files(first, end) => (None, first, end),
+            };
+            let before = ends.insert((part.queue, file), end).unwrap_or(0);
+            part.queue >= self.queues.len() || start != before || end < start
+        })
     }
 
     /// The queue of a part.

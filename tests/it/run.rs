@@ -160,6 +160,42 @@ fn a_run_goes_on_with_what_is_not_committed() {
     queue.assert_clean("run");
 }
 
+/// A plan whose parts leave something out, or have it twice, is refused: mail would be lost.
+#[test]
+fn a_plan_whose_parts_do_not_follow_each_other_is_refused() {
+    for format in [Format::Mbox, Format::Maildir] {
+        let queue = Queue::new(format, 200, "none");
+        queue.run("whole", &["--part-size", "64K"]);
+        let plan = fs::read(queue.out("whole").join("plan.json")).unwrap();
+        let plan: serde_json::Value = serde_json::from_slice(&plan).unwrap();
+        let kind = if format == Format::Mbox { "bytes" } else { "files" };
+        let start = usize::from(format == Format::Mbox);
+        let of = |part: usize, at: usize| plan["parts"][part]["span"][kind][at].as_u64().unwrap();
+        let (second_start, second_end) = (of(1, start), of(1, start + 1));
+        for (member, at, value) in [
+            ("start", start, second_start + 1),
+            ("start", start, second_start - 1),
+            ("end", start + 1, second_start - 1),
+            ("end", start + 1, second_end - 1),
+        ] {
+            let run = queue.out("altered");
+            fs::create_dir(&run).unwrap();
+            let mut altered = plan.clone();
+            altered["parts"][1]["span"][kind][at] = value.into();
+            fs::write(run.join("plan.json"), altered.to_string()).unwrap();
+            fs::write(run.join("commits"), "").unwrap();
+            let output = queue.command("altered").output().unwrap();
+            let told = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{member} {value}: {told}");
+            assert!(told.contains("doesn't begin where the one before it ends"), "{told}");
+            assert!(
+                !run.join("accepted").exists() && fs::read(run.join("commits")).unwrap() == b""
+            );
+            fs::remove_dir_all(&run).unwrap();
+        }
+    }
+}
+
 /// The plan says which program began the run. Any other may go on: it says so where its bytes may
 /// be others; a plan of before that was written down says nothing.
 #[test]
