@@ -133,7 +133,9 @@ __attribute__((destructor)) static void tell(void) {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     char digits[24];
     int length = 0;
-    for (long rest = *count; rest > 0 || length == 0; rest /= 10) digits[length++] = '0' + rest % 10;
+    for (long rest = *count; rest > 0 || length == 0; rest /= 10) {
+        digits[length++] = '0' + rest % 10;
+    }
     while (length > 0) {
         static ssize_t (*real)(int, const void *, size_t);
         if (!real) real = dlsym(RTLD_NEXT, "write");
