@@ -197,8 +197,12 @@ impl Guard<'_> {
                 End::Died(how, in_hand) => {
                     let last = in_hand.first().map(|(last, _)| *last);
                     let is_it = |one: &Charge| Some((one.part, one.index)) == last.map(place);
+                    // On its way to it the process walks over what its part has before it.
+                    let is_of = |one: &Charge| Some(one.part) == last.map(|last| last.part);
+                    let at = suspects.iter().position(is_it);
+                    let at = at.or_else(|| suspects.iter().position(is_of));
                     let stage = Stage::of_number(last.map_or(0, |last| last.stage));
-                    (suspects.iter().position(is_it).unwrap_or(0), Some((how, stage)))
+                    (at.unwrap_or(0), Some((how, stage)))
                 }
             };
             if survivors > 0 {
