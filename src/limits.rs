@@ -130,7 +130,8 @@ pub const DISK_PATIENCE: u32 = 60;
 pub const WATCH_MS: u64 = 50;
 /// Times that a message is tried alone whose process somebody else may have killed.
 pub const TRIALS_MAX: u32 = 3;
-/// Deaths that a message may have been in hand at and that nobody was convicted of.
+/// Deaths that a message may have been in hand at and that nobody was convicted of; after that its
+/// part is done with nothing beside it.
 pub const SUSPICIONS_MAX: u32 = 5;
 /// Deaths of the engine in a row with nothing in hand and nothing done.
 pub const IDLE_DEATHS_MAX: u32 = 5;

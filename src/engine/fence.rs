@@ -3,11 +3,12 @@
 //!
 //! The guard (this process) splits the engine off, looks at the board, and learns of its end. What
 //! was in hand is charged in the log of charges, durably, and then tried alone, in processes that
-//! may die: who dies alone is convicted, and struck by that fault from then on (`isolate`), as
-//! if it had panicked. All others are innocent. Then the engine is split off again, and goes on
-//! with what isn't committed, from saved states. Not here: what becomes of a message that was
-//! struck (`message`). Invariants: the guard has one thread, and touches no mail; a guard that is
-//! killed takes the engine with it.
+//! may die: who dies alone is convicted, and struck by that fault from then on (`isolate`), as if
+//! it had panicked. All others are innocent; where a message is in hand at death after death, and
+//! none dies alone, its part is done with nothing beside it, and given up if that dies too. Then
+//! the engine is split off again, and goes on with what isn't committed, from saved states. Not
+//! here: what becomes of a message that was struck (`message`). Invariants: the guard has one
+//! thread, and touches no mail; a guard that is killed takes the engine with it.
 
 use super::board::{Board, InHand};
 use super::isolate::{HANG, Stage};
@@ -98,6 +99,17 @@ struct Guard<'g> {
     progress: &'g mut dyn FnMut(&Progress),
 }
 
+/// What a process is split off for.
+#[derive(Clone, Copy)]
+enum Work<'w> {
+    /// All that is left.
+    Rest,
+    /// A part, and nothing beside it.
+    Part(u32),
+    /// Messages that are tried, one after the other.
+    Trial(&'w [Charge]),
+}
+
 /// How a process ended.
 pub(super) enum End {
     /// By itself, with these last words.
@@ -119,6 +131,7 @@ struct Report {
 
 impl Guard<'_> {
     fn watch_over_all(&mut self) -> Result<Summary, EngineError> {
+        self.known.faults = Known::of(&self.charges).faults;
         // Whom a guard before this one has charged, and not tried.
         let charged = self.charges.all().filter(|charge| charge.verdict == Verdict::Charged);
         let charged: Vec<Charge> = charged.cloned().collect();
@@ -127,9 +140,8 @@ impl Guard<'_> {
         loop {
             self.known.faults = Known::of(&self.charges).faults;
             let done_before = self.run.done.len();
-            let end = self.split(None)?;
-            self.run.take_over(self.settings.sync == Sync::Commit)?;
-            (self.progress)(&self.run.progress());
+            let end = self.split(Work::Rest)?;
+            self.take_over()?;
             let (how, in_hand) = match end {
                 End::Said(words) => match serde_json::from_slice(&words) {
                     Ok(report) => return self.end(report),
@@ -151,12 +163,22 @@ impl Guard<'_> {
         }
     }
 
+    /// Takes over what a process has committed.
+    fn take_over(&mut self) -> Result<(), EngineError> {
+        self.run.take_over(self.settings.sync == Sync::Commit)?;
+        (self.progress)(&self.run.progress());
+        Ok(())
+    }
+
+    fn is_done(&self, part: u32) -> bool {
+        self.run.done.iter().any(|commit| commit.part == part)
+    }
+
     /// Charges what was in hand, and tries each alone. A death that nobody is convicted of stays
     /// with all of them: one whose culprit is found says nothing of a message that takes long
     /// beside it.
     fn charge(&mut self, how: &str, in_hand: &[(InHand, u64)]) -> Result<(), EngineError> {
-        let is_done = |part| self.run.done.iter().any(|commit| commit.part == part);
-        let suspects = in_hand.iter().filter(|(suspect, _)| !is_done(suspect.part));
+        let suspects = in_hand.iter().filter(|(suspect, _)| !self.is_done(suspect.part));
         let charge = |(suspect, offset): &(InHand, u64)| Charge {
             part: suspect.part,
             index: suspect.index,
@@ -173,11 +195,30 @@ impl Guard<'_> {
         for suspect in charges {
             let deaths = self.suspicions.entry((suspect.part, suspect.index)).or_default();
             *deaths += 1;
-            if *deaths > limits::SUSPICIONS_MAX {
-                self.give_up(suspect)?;
+            if *deaths >= limits::SUSPICIONS_MAX {
+                self.do_alone(suspect)?;
             }
         }
         Ok(())
+    }
+
+    /// Does a part with nothing beside it, in earnest: its message was in hand at death after
+    /// death, perhaps because it stood beside the one that kills. If a process dies with it in hand
+    /// then too, the part is given up.
+    fn do_alone(&mut self, suspect: Charge) -> Result<(), EngineError> {
+        let end = self.split(Work::Part(suspect.part))?;
+        self.take_over()?;
+        match end {
+            // What else may have gone wrong is met again.
+            End::Said(_) => Ok(()),
+            End::Died(end, in_hand) => {
+                self.deaths += 1;
+                match in_hand.first() {
+                    Some((other, _)) if other.index != suspect.index => self.charge(&end, &in_hand),
+                    _ => self.give_up(Charge { end, ..suspect }),
+                }
+            }
+        }
     }
 
     /// Tries messages one at a time, in processes that may die of them; true where one has.
@@ -192,7 +233,7 @@ impl Guard<'_> {
             if suspects.is_empty() {
                 return Ok(false);
             }
-            let (survivors, death) = match self.split(Some(&suspects))? {
+            let (survivors, death) = match self.split(Work::Trial(&suspects))? {
                 End::Said(_) => (suspects.len(), None),
                 End::Died(how, in_hand) => {
                     let last = in_hand.first().map(|(last, _)| *last);
@@ -231,7 +272,8 @@ impl Guard<'_> {
     fn convict(&mut self, mut suspect: Charge, stage: Stage) -> Result<(), EngineError> {
         stage.name().clone_into(&mut suspect.stage);
         suspect.verdict = Verdict::Convicted;
-        if stage.is_fenced() {
+        let was_kept = self.known.is_struck(suspect.part, suspect.index, stage);
+        if stage.is_fenced() && !was_kept {
             Ok(self.charges.append(&[suspect], false)?)
         } else {
             self.give_up(suspect)
@@ -248,8 +290,8 @@ impl Guard<'_> {
         Ok(self.charges.append(&[given_up], false)?)
     }
 
-    /// Splits the engine off, or the trial of messages, and waits for its end.
-    fn split(&mut self, trial: Option<&[Charge]>) -> Result<End, EngineError> {
+    /// Splits a process off for this work, and waits for its end.
+    fn split(&mut self, work: Work<'_>) -> Result<End, EngineError> {
         for worker in 0..self.board.workers() {
             self.board.announce(worker, None, (0, 0));
         }
@@ -264,13 +306,19 @@ impl Guard<'_> {
                 // know costs time only.
                 let _ = rustix::thread::disable_transparent_huge_pages(true);
             }
-            match trial {
-                Some(suspects) => self.try_each(suspects),
-                None => self.engine(tell),
+            match work {
+                Work::Rest => self.engine(tell),
+                Work::Part(part) => {
+                    // In this process, all others are.
+                    self.known.given_up = (0..=u32::MAX).take(self.run.plan.parts.len()).collect();
+                    self.known.given_up.remove(&part);
+                    self.engine(tell)
+                }
+                Work::Trial(suspects) => self.try_each(suspects),
             }
         });
         let child = child.map_err(EngineError::Process)?;
-        self.watch(child, hear, trial.is_some())
+        self.watch(child, hear, matches!(work, Work::Trial(_)))
     }
 
     /// In the process of the engine: does what is left, and says how it went.
@@ -303,9 +351,8 @@ impl Guard<'_> {
         let (run, settings) = (&*self.run, &self.settings);
         let (plan, queues) = (&run.plan, &run.queues);
         let (folder, directory) = (&run.folder, self.directory);
-        let known = Known::default();
-        let mut context =
-            Context::new(folder, plan, queues, directory, settings, self.board, &known);
+        let (board, known) = (self.board, &self.known);
+        let mut context = Context::new(folder, plan, queues, directory, settings, board, known);
         for suspect in suspects {
             context.trial = Some(Trial::of(suspect.index, suspect.offset));
             let part = suspect.part;

@@ -2,11 +2,13 @@
 //! fences. Not in a program that users get: the feature `fault-injection` makes it.
 //!
 //! A marker is a stage (`parse`: it panics there), or a kind and a stage: `panic:parse`, or a kind
-//! of death (`segv:parse`, `bus:`, `abort:`, `stack:`, `oom:`, `hang:`, `kill:`). Behind the kind
-//! may stand, in this order: `*N`, it strikes N times, whatever the process; `@engine`, it doesn't
-//! strike where it is tried alone; `+N`, in the engine it waits until N have come to where they
-//! strike. The environment says more, in `INQUEUE_FAULTS`: `off`, no marker strikes, as if all were
-//! mended; a kind: each marker is of this one; `KIND:engine`: the engine dies of it as it begins.
+//! of death (`segv:parse`, `bus:`, `abort:`, `stack:`, `oom:`, `hang:`, `kill:`); or more than one
+//! stage, with commas between them, and it strikes at each that it gets to. `slow:` doesn't kill,
+//! and takes its time. Behind the kind may stand, in this order: `*N`, it strikes N times, whatever
+//! the process; `@engine`, it doesn't strike where it is tried alone; `+N`, in the engine it waits
+//! until N have come to where they strike. The environment says more, in `INQUEUE_FAULTS`: `off`,
+//! no marker strikes, as if all were mended; a kind: each marker is of this one; `KIND:engine`: the
+//! engine dies of it as it begins.
 
 use super::isolate::Stage;
 use crate::mail::content::Content;
@@ -15,9 +17,12 @@ use crate::sys;
 use rustix::process::{Signal, getpid, kill_process};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What all processes of a guard count: strikes of markers that are limited, and all strikes.
 static COUNTS: OnceLock<&'static [AtomicU64]> = OnceLock::new();
+/// Longer than another worker takes to die, and less than a message may take.
+const SLOW: Duration = Duration::from_millis(50);
 /// In this process a message is tried alone.
 static IS_TRIAL: AtomicBool = AtomicBool::new(false);
 
@@ -49,9 +54,7 @@ fn asked() -> String {
 pub(super) fn strike(stage: Stage, marker: Option<&[u8]>) {
     let Some(marker) = marker.and_then(|marker| std::str::from_utf8(marker).ok()) else { return };
     let (kind, at) = marker.split_once(':').unwrap_or(("panic", marker));
-    if at != stage.name() {
-        return;
-    }
+    let Some(at) = at.split(',').find(|at| *at == stage.name()) else { return };
     match asked().as_str() {
         "" => {}
         asked if asked.contains(':') => {}
@@ -109,6 +112,7 @@ fn die(kind: &str, at: &str) {
         "hang" => loop {
             std::hint::spin_loop();
         },
+        "slow" => std::thread::sleep(SLOW),
         "panic" => panic!("injected fault in {at}"),
         _ => {}
     }

@@ -163,8 +163,8 @@ pub fn isolate<R>(stage: &Cell<Stage>, run: impl FnOnce() -> R) -> Result<R, Fau
 
 /// Enters a stage: a fault that is known to strike a message there does so, without being tried
 /// again; so does one that a test's marker asks for.
-pub(super) fn enter(stage: Stage, known: Option<&Fault>, marker: Option<&[u8]>) {
-    if let Some(fault) = known.filter(|fault| fault.stage == stage) {
+pub(super) fn enter(stage: Stage, known: &[Fault], marker: Option<&[u8]>) {
+    if let Some(fault) = known.iter().find(|fault| fault.stage == stage) {
         panic::resume_unwind(Box::new(fault.clone()));
     }
     #[cfg(feature = "fault-injection")]

@@ -147,8 +147,8 @@ impl Context<'_> {
     }
 }
 
-/// Faults of a part's messages, by their numbers in it.
-type Faults = BTreeMap<u64, Fault>;
+/// Faults of a part's messages, by their numbers in it: one each for the stages that they kill at.
+type Faults = BTreeMap<u64, Vec<Fault>>;
 
 /// The directories of a queue's post offices, by their paths in it.
 type Offices = HashMap<String, Directory, ahash::RandomState>;
@@ -277,13 +277,20 @@ struct Known {
 impl Known {
     fn of(charges: &Charges) -> Self {
         let mut known = Self::default();
-        for charge in charges.all() {
-            if let (Verdict::Convicted, Some(stage)) = (charge.verdict, Stage::of(&charge.stage)) {
+        for charge in charges.convictions() {
+            if let Some(stage) = Stage::of(&charge.stage) {
                 let faults = known.faults.entry(charge.part).or_default();
-                faults.insert(charge.index, Fault::of_death(stage, &charge.end));
+                let of_one = faults.entry(charge.index).or_default();
+                of_one.push(Fault::of_death(stage, &charge.end));
             }
         }
         known
+    }
+
+    /// A message is known to be struck at a stage.
+    fn is_struck(&self, part: u32, index: u64, stage: Stage) -> bool {
+        let faults = self.faults.get(&part).and_then(|faults| faults.get(&index));
+        faults.is_some_and(|faults| faults.iter().any(|fault| fault.stage == stage))
     }
 }
 
@@ -291,11 +298,10 @@ impl Known {
 fn void(charges: &mut Charges, signature: &str) -> Result<(), SpoolError> {
     let is_meant = |charge: &&Charge| {
         let fault = Stage::of(&charge.stage).map(|stage| Fault::of_death(stage, &charge.end));
-        charge.verdict == Verdict::Convicted
-            && fault.is_some_and(|fault| fault.signature() == signature)
+        fault.is_some_and(|fault| fault.signature() == signature)
     };
     let void = |charge: &Charge| Charge { verdict: Verdict::Void, ..charge.clone() };
-    let meant: Vec<Charge> = charges.all().filter(is_meant).map(void).collect();
+    let meant: Vec<Charge> = charges.convictions().iter().filter(is_meant).map(void).collect();
     charges.append(&meant, true)
 }
 

@@ -40,8 +40,8 @@ pub(super) struct Desk<'r> {
     board: Board<'static>,
     worker: usize,
     now: InHand,
-    /// What struck the message when it was tried before.
-    known: Option<&'r Fault>,
+    /// What struck the message when it was tried before, stage by stage.
+    known: &'r [Fault],
 }
 
 impl Desk<'_> {
@@ -67,6 +67,7 @@ impl Desk<'_> {
 impl<'r> Walk<'r> {
     pub(super) fn desk(&self) -> Desk<'r> {
         let known = self.known.and_then(|known| known.get(&self.now.index));
+        let known = known.map_or(&[][..], Vec::as_slice);
         Desk { board: self.context.board, worker: self.worker, now: self.now, known }
     }
 

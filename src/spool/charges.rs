@@ -4,7 +4,8 @@
 //! A line for each step, as the commit log has them (`commits`). A message is charged, durably,
 //! before it is tried again; then it is acquitted or convicted. What was convicted is a fault, as a
 //! panic is: the message isn't tried again in this run. Not here: who dies of what (`engine`).
-//! Invariant: the last line about a message counts.
+//! Invariants: the last line about a message counts; and a conviction stands, whatever is held of
+//! the message after it, until it is void.
 
 use super::file::RunFile;
 use super::{SpoolError, commits};
@@ -60,6 +61,8 @@ pub struct Charges {
     good: u64,
     /// By part and index.
     last: BTreeMap<(u32, u64), Charge>,
+    /// What messages are convicted of: one may kill at more than one stage.
+    convicted: Vec<Charge>,
 }
 
 impl Charges {
@@ -71,8 +74,24 @@ impl Charges {
         let path = run.join(NAME);
         let (lines, good) =
             if path.exists() { commits::read_lines(&path, 0)? } else { (Vec::new(), 0) };
-        let last = lines.into_iter().map(|line: Charge| ((line.part, line.index), line)).collect();
-        Ok(Self { path, file: None, good, last })
+        let (last, convicted) = (BTreeMap::new(), Vec::new());
+        let mut charges = Self { path, file: None, good, last, convicted };
+        for line in lines {
+            charges.hold(line);
+        }
+        Ok(charges)
+    }
+
+    fn hold(&mut self, charge: Charge) {
+        let is_same = |other: &Charge| {
+            (other.part, other.index, &other.stage) == (charge.part, charge.index, &charge.stage)
+        };
+        match charge.verdict {
+            Verdict::Convicted => self.convicted.push(charge.clone()),
+            Verdict::Void => self.convicted.retain(|convicted| !is_same(convicted)),
+            Verdict::Charged | Verdict::Acquitted | Verdict::GivenUp => {}
+        }
+        self.last.insert((charge.part, charge.index), charge);
     }
 
     /// Appends steps; `sync` waits until they are on the disk.
@@ -105,7 +124,7 @@ impl Charges {
             super::folder::sync_folder(self.path.parent().unwrap_or(&self.path))?;
         }
         for charge in charges {
-            self.last.insert((charge.part, charge.index), charge.clone());
+            self.hold(charge.clone());
         }
         Ok(())
     }
@@ -113,6 +132,11 @@ impl Charges {
     /// What is held of all messages that were ever charged, in order.
     pub fn all(&self) -> impl Iterator<Item = &Charge> {
         self.last.values()
+    }
+
+    /// All convictions that stand, in the order in which they were made.
+    pub fn convictions(&self) -> &[Charge] {
+        &self.convicted
     }
 
     /// What is held of a message.
@@ -150,5 +174,22 @@ mod tests {
         let last = Charges::read(folder.path()).unwrap();
         assert_eq!(last.of(2, 1), Some(&charge(2, 1, Verdict::Acquitted)));
         assert_eq!(last.of(2, 2), None);
+    }
+
+    #[test]
+    fn a_conviction_stands_until_it_is_void_whatever_is_held_of_the_message_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut charges = Charges::read(folder.path()).unwrap();
+        let event = |verdict| Charge { stage: "event".to_owned(), ..charge(0, 7, verdict) };
+        let (parse, event, later) =
+            (charge(0, 7, Verdict::Convicted), event(Verdict::Convicted), event(Verdict::Void));
+        let acquitted = charge(0, 7, Verdict::Acquitted);
+        charges.append(&[parse.clone(), acquitted, event.clone()], false).unwrap();
+        let read = || Charges::read(folder.path()).unwrap();
+        assert_eq!(charges.convictions(), [parse.clone(), event.clone()]);
+        assert_eq!(read().convictions(), [parse.clone(), event]);
+        charges.append(&[later], false).unwrap();
+        assert_eq!(charges.convictions(), std::slice::from_ref(&parse));
+        assert_eq!(read().convictions(), [parse]);
     }
 }
