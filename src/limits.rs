@@ -50,7 +50,7 @@ pub const PART_BYTES_MIN: u64 = 8 << 20;
 /// Largest part when the size isn't given: a part is what a crash does again.
 pub const PART_BYTES_MAX: u64 = 64 << 20;
 /// Parts that a queue is cut into when the size isn't given and lies between the two bounds.
-pub const PARTS_AIM: u64 = 64;
+pub const PARTS_AIM: u64 = 256;
 /// Files in one part of a folder of files, so that a million empty files are still many parts.
 pub const PART_FILES_MAX: usize = 16_384;
 /// Files of one queue: names and sizes are held in memory, about 100 bytes each.
@@ -112,8 +112,7 @@ pub const LOCK_WAITS_MAX: u32 = 100;
 pub const LOCK_WAIT_MS: u64 = 10;
 /// Places for saved states of parts that a worker has on the board: parts that it holds back.
 pub const PLACES_PER_WORKER: usize = 8;
-/// Bytes that wait in a part's buffers at which its state is saved, once a process has died: what a
-/// further death costs.
+/// Bytes that wait in a part's buffers at which its state is saved: what a death costs.
 pub const SAVED_STATE_BYTES: usize = 256 << 10;
 /// Faults of one signature on messages in a row that end the run, when nothing else is asked for;
 /// with 0 none do.

@@ -115,6 +115,6 @@ fn a_request_to_stop_arrives() {
             loom::thread::yield_now();
         }
         asker.join().unwrap();
-        assert!(!board.is_careful());
+        assert!(!board.has_seen_death());
     });
 }

@@ -230,7 +230,7 @@ fn text(time: Time) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Size of a part for a queue of this size: about 1/64 of it.
+/// Size of a part for a queue of this size: such that there are about [`limits::PARTS_AIM`].
 fn part_bytes_for(total: u64) -> u64 {
     let aim = total.div_ceil(limits::PARTS_AIM).next_power_of_two();
     aim.clamp(limits::PART_BYTES_MIN, limits::PART_BYTES_MAX)
@@ -255,12 +255,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_about_a_64th_of_the_queue_within_bounds() {
+    fn parts_are_about_a_256th_of_the_queue_within_bounds() {
         for (total, part) in [
             (0, 8 << 20),
-            (512 << 20, 8 << 20),
-            (1 << 30, 16 << 20),
-            ((1 << 30) + 1, 32 << 20),
+            (2 << 30, 8 << 20),
+            (4 << 30, 16 << 20),
+            ((4 << 30) + 1, 32 << 20),
             (10 << 30, 64 << 20),
         ] {
             assert_eq!(part_bytes_for(total), part, "{total}");

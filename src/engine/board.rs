@@ -17,7 +17,7 @@ const HEAD: usize = 8;
 const PLACE: usize = HEAD + 2 * STATE;
 
 const STOP: usize = 0;
-const CAREFUL: usize = 1;
+const DEATH: usize = 1;
 
 /// Which copy of a place counts; of one that is forgotten, which one did: the next goes beside it.
 const FIRST: u64 = 1;
@@ -122,14 +122,14 @@ impl<'w> Board<'w> {
         self.load(STOP, Ordering::Relaxed) != 0
     }
 
-    /// From now on states are saved, as deaths are to be expected.
-    pub(super) fn be_careful(&self) {
-        self.store(CAREFUL, 1, Ordering::Relaxed);
+    /// An engine has died in this run.
+    pub(super) fn see_death(&self) {
+        self.store(DEATH, 1, Ordering::Relaxed);
     }
 
-    /// True when states are to be saved.
-    pub(super) fn is_careful(&self) -> bool {
-        self.load(CAREFUL, Ordering::Relaxed) != 0
+    /// True when one has: files of parts may be there, and others may die as it did.
+    pub(super) fn has_seen_death(&self) -> bool {
+        self.load(DEATH, Ordering::Relaxed) != 0
     }
 
     /// Places for states.

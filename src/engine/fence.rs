@@ -37,7 +37,7 @@ pub struct Fence {
     /// What a message may take, but for framing and writing; large ones have more
     /// ([`limits::MESSAGE_BYTES_PER_S`]).
     pub message_timeout: Duration,
-    /// Bytes of memory that the engine may take beyond what was there when it began.
+    /// Bytes of memory that the engine may take beyond what the guard has when it begins.
     pub memory_limit: Option<u64>,
 }
 
@@ -78,6 +78,7 @@ pub fn supervise(
         fence: *fence,
         errors: Vec::new(),
         deaths: 0,
+        data_bytes_max: data_bytes_max(fence),
         suspicions: HashMap::new(),
         progress,
     };
@@ -94,6 +95,8 @@ struct Guard<'g> {
     known: Known,
     errors: Vec<EngineError>,
     deaths: usize,
+    /// Bytes of data that a process may have.
+    data_bytes_max: Option<u64>,
     /// Deaths that a message was in hand at, and nobody was convicted of.
     suspicions: HashMap<(u32, u64), u32>,
     progress: &'g mut dyn FnMut(&Progress),
@@ -158,7 +161,7 @@ impl Guard<'_> {
             if idle_deaths > limits::IDLE_DEATHS_MAX {
                 return Err(EngineError::Died { end: ended(&how) });
             }
-            self.board.be_careful();
+            self.board.see_death();
             self.charge(&how, &in_hand)?;
         }
     }
@@ -187,7 +190,10 @@ impl Guard<'_> {
             end: how.to_owned(),
             verdict: Verdict::Charged,
         };
-        let charges: Vec<Charge> = suspects.map(charge).collect();
+        let mut charges: Vec<Charge> = suspects.map(charge).collect();
+        // Those on the way to a disk are the least likely: each death has one culprit, and who is
+        // behind it isn't tried.
+        charges.sort_by_key(|one| !Stage::of(&one.stage).is_some_and(Stage::is_fenced));
         self.charges.append(&charges, self.settings.sync != Sync::Never)?;
         if self.try_alone(charges.clone())? {
             return Ok(());
@@ -298,10 +304,10 @@ impl Guard<'_> {
         let (hear, tell) = io::pipe().map_err(EngineError::Process)?;
         let guard = rustix::process::getpid();
         let child = sys::split(|| {
-            if bound(guard, self.fence.memory_limit).is_err() {
+            if bound(guard, self.data_bytes_max).is_err() {
                 return 1;
             }
-            if self.board.is_careful() {
+            if self.board.has_seen_death() {
                 // Most of a short life would go into zeroing huge pages. What a system doesn't
                 // know costs time only.
                 let _ = rustix::thread::disable_transparent_huge_pages(true);
@@ -353,13 +359,15 @@ impl Guard<'_> {
         let (folder, directory) = (&run.folder, self.directory);
         let (board, known) = (self.board, &self.known);
         let mut context = Context::new(folder, plan, queues, directory, settings, board, known);
-        for suspect in suspects {
-            context.trial = Some(Trial::of(suspect.index, suspect.offset));
-            let part = suspect.part;
-            let task = Task { part, tries: 0, is_dirty: false, saved: None };
-            // An error isn't a death: it is met again when the part is done.
-            let _ = Walk::new(&context, 0).part(&task, None, &mut Buffers::default());
-        }
+        as_worker(|| {
+            for suspect in suspects {
+                context.trial = Some(Trial::of(suspect.index, suspect.offset));
+                let part = suspect.part;
+                let task = Task { part, tries: 0, is_dirty: false, saved: None };
+                // An error isn't a death: it is met again when the part is done.
+                let _ = Walk::new(&context, 0).part(&task, None, &mut Buffers::default());
+            }
+        });
         0
     }
 
@@ -447,6 +455,13 @@ pub(super) fn watch(
     Ok(End::Died(how, in_hand.collect()))
 }
 
+/// Runs it in a thread as workers have it: a stack that one of them overflows with a message is
+/// overflowed here too. That of a process's first thread may be larger.
+pub(super) fn as_worker<R: Send>(run: impl FnOnce() -> R + Send) -> R {
+    let ended = std::thread::scope(|scope| scope.spawn(run).join());
+    ended.unwrap_or_else(|payload| std::panic::resume_unwind(payload))
+}
+
 /// The end of an engine that came to its end, and didn't say how it went.
 const NO_WORD: &str = "ended without a word";
 
@@ -482,7 +497,7 @@ fn wait(pipe: &PipeReader) -> io::Result<bool> {
 
 /// In the new process: it ends with its guard, leaves no core behind, is what the system takes
 /// first when memory is short, and has no more of that than it may.
-pub(super) fn bound(guard: Pid, memory_limit: Option<u64>) -> io::Result<()> {
+pub(super) fn bound(guard: Pid, data_bytes_max: Option<u64>) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid() != Some(guard) {
         return Err(io::Error::other("the guard is gone"));
@@ -490,8 +505,7 @@ pub(super) fn bound(guard: Pid, memory_limit: Option<u64>) -> io::Result<()> {
     // 1, not 0: that keeps collectors of cores away too (core(5)).
     let bytes = |current| Rlimit { current: Some(current), maximum: Some(current) };
     rustix::process::setrlimit(Resource::Core, bytes(1))?;
-    if let Some(limit) = memory_limit {
-        let limit = memory_in_use().saturating_add(limit);
+    if let Some(limit) = data_bytes_max {
         rustix::process::setrlimit(Resource::Data, bytes(limit))?;
     }
     // Where that isn't allowed, the system chooses by itself.
@@ -499,12 +513,14 @@ pub(super) fn bound(guard: Pid, memory_limit: Option<u64>) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes of data that this process has (proc(5): `VmData`).
-fn memory_in_use() -> u64 {
+/// The data that a process split off from this one may have, in bytes, so that it may take so much
+/// more than what is there (proc(5): `VmData`).
+pub(super) fn data_bytes_max(fence: &Fence) -> Option<u64> {
+    let more = fence.memory_limit?;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
     let kb = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kb.unwrap_or(0) * 1024
+    Some((kb.unwrap_or(0) * 1024).saturating_add(more))
 }
 
 /// Looks at the board from time to time, and tells who has had the same message in hand for too

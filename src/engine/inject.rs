@@ -2,13 +2,13 @@
 //! fences. Not in a program that users get: the feature `fault-injection` makes it.
 //!
 //! A marker is a stage (`parse`: it panics there), or a kind and a stage: `panic:parse`, or a kind
-//! of death (`segv:parse`, `bus:`, `abort:`, `stack:`, `oom:`, `hang:`, `kill:`); or more than one
-//! stage, with commas between them, and it strikes at each that it gets to. `slow:` doesn't kill,
-//! and takes its time. Behind the kind may stand, in this order: `*N`, it strikes N times, whatever
-//! the process; `@engine`, it doesn't strike where it is tried alone; `+N`, in the engine it waits
-//! until N have come to where they strike. The environment says more, in `INQUEUE_FAULTS`: `off`,
-//! no marker strikes, as if all were mended; a kind: each marker is of this one; `KIND:engine`: the
-//! engine dies of it as it begins.
+//! of death (`segv:parse`, `bus:`, `abort:`, `stack:`, `oom:`, `hang:`, `kill:`, and `deep:`, a
+//! stack of 4 MiB); or more than one stage, with commas between them, and it strikes at each that
+//! it gets to. `slow:` doesn't kill, and takes its time. Behind the kind may stand, in this order:
+//! `*N`, it strikes N times, whatever the process; `@engine`, it doesn't strike where it is tried
+//! alone; `+N`, in the engine it waits until N have come to where they strike. The environment says
+//! more, in `INQUEUE_FAULTS`: `off`, no marker strikes, as if all were mended; a kind: each marker
+//! is of this one; `KIND:engine`: the engine dies of it as it begins.
 
 use super::isolate::Stage;
 use crate::mail::content::Content;
@@ -106,7 +106,8 @@ fn die(kind: &str, at: &str) {
         "segv" => drop(sys::access_violation()),
         "bus" => drop(sys::bus_error()),
         "abort" => std::process::abort(),
-        "stack" => drop(fall(0)),
+        "stack" => drop(fall(None)),
+        "deep" => drop(fall(Some((0, 4 << 20)))),
         "oom" => eat(),
         "kill" => drop(kill_process(getpid(), Signal::KILL)),
         "hang" => loop {
@@ -118,11 +119,14 @@ fn die(kind: &str, at: &str) {
     }
 }
 
-/// Calls itself until the stack is full.
-fn fall(depth: u64) -> [u64; 64] {
-    let mut frame = std::hint::black_box([depth; 64]);
-    if depth < u64::MAX {
-        frame = fall(std::hint::black_box(depth + 1));
+/// Calls itself until the stack is full; or, given the place of its first call and a number, until
+/// so many bytes of stack are taken.
+fn fall(most: Option<(usize, usize)>) -> [u64; 64] {
+    let mut frame = std::hint::black_box([0; 64]);
+    let here = std::ptr::from_ref(&frame).addr();
+    let most = most.map(|(first, bytes)| (if first == 0 { here } else { first }, bytes));
+    if most.is_none_or(|(first, bytes)| first.saturating_sub(here) < bytes) {
+        frame = fall(std::hint::black_box(most));
     }
     std::hint::black_box(frame)
 }

@@ -132,8 +132,6 @@ struct Context<'r> {
     recipients: RecipientOrder,
     stop: &'r AtomicBool,
     board: Board<'static>,
-    /// A process has died in this run: states of parts are saved.
-    is_careful: bool,
     /// By part: what messages are known to be struck by.
     known: HashMap<u32, Faults>,
     breaker: u32,
@@ -367,7 +365,7 @@ fn deal_out(deal: Deal<'_>, plan: &Plan, board: Board<'_>, is_left: impl Fn(u32)
     let mut left = 0;
     for part in (0..parts).filter(|part| is_left(*part)) {
         let saved = saved.remove(&part);
-        let is_dirty = board.is_careful() && saved.is_none();
+        let is_dirty = board.has_seen_death() && saved.is_none();
         deal.tasks.push(Task { part, tries: 0, is_dirty, saved });
         left += 1;
     }
@@ -403,7 +401,6 @@ impl<'r> Context<'r> {
             recipients: plan.options.recipients,
             stop: &settings.stop.0,
             board,
-            is_careful: board.is_careful(),
             known: known.faults.clone(),
             breaker: settings.breaker,
             trial: None,

@@ -1,8 +1,8 @@
 //! The walk over a part: a worker is a visitor of its queue, and gives what it is shown, in order,
 //! to `message`.
 //!
-//! The board is told what is in hand before anything is done with it. Where deaths are to be
-//! expected, the part's state is saved from time to time, so that little has to be done again.
+//! The board is told what is in hand before anything is done with it. From time to time the part's
+//! state is saved, so that after a death little has to be done again.
 //! Invariant: what a saved state says is in the part's files.
 
 use super::board::{Board, InHand};
@@ -103,7 +103,7 @@ impl<'r> Walk<'r> {
         if self.from < u64::MAX {
             queue.read_rest(&rest, buffers, self)?;
         }
-        if self.context.is_careful && !self.breaker.is_in_a_row() {
+        if !self.breaker.is_in_a_row() {
             self.save(u64::MAX)?;
         }
         Ok(())
@@ -114,8 +114,8 @@ impl<'r> Walk<'r> {
         self.context.board.announce(self.worker, None, (0, 0));
     }
 
-    /// The message in hand is through: its part's files are written as far as they have grown, and,
-    /// where deaths are to be expected, the part's state is saved.
+    /// The message in hand is through: its part's files are written as far as they have grown, and
+    /// from time to time the part's state is saved.
     pub(super) fn settle(&mut self, content: Content<'_>) -> Result<(), EngineError> {
         if self.context.trial.is_some() {
             self.part.begin(self.now.part);
@@ -126,7 +126,7 @@ impl<'r> Walk<'r> {
         super::inject::strike_in(Stage::Write, content);
         self.part.settle(self.context.folder, content)?;
         let is_due = self.part.waiting() >= schedule::bound(limits::SAVED_STATE_BYTES);
-        if self.context.is_careful && is_due && !self.breaker.is_in_a_row() {
+        if is_due && !self.breaker.is_in_a_row() {
             self.save(self.now.index + 1)?;
         }
         Ok(())

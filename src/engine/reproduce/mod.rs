@@ -16,7 +16,7 @@ pub use find::struck;
 pub use part::{Death, PartAgain, PartOfRun, deaths};
 
 use super::board::{Board, InHand};
-use super::fence::{self, End};
+use super::fence::{self, End, as_worker};
 use super::isolate::{self, Fault, Stage};
 use super::message::{Memory, Walk};
 use super::walk::Trial;
@@ -76,7 +76,7 @@ pub fn reproduce(
     directory: &Directory,
     fence: &Fence,
 ) -> Result<Again, EngineError> {
-    let again = in_a_process(fence, |board| walk(capsule, directory, board))?;
+    let again = in_a_process(fence, |board| as_worker(|| walk(capsule, directory, board)))?;
     Ok(again.unwrap_or_else(|Died { end, in_hand, .. }| {
         let fault = Fault::of_death(Stage::of_number(in_hand.stage), &end);
         Again { faults: vec![strike(fault, None)], counts: None }
@@ -98,8 +98,9 @@ fn in_a_process<R: Serialize + DeserializeOwned>(
     let board = new_board(1)?;
     let guard = rustix::process::getpid();
     let (hear, mut tell) = io::pipe().map_err(EngineError::Process)?;
+    let data_bytes_max = fence::data_bytes_max(fence);
     let child = sys::split(|| {
-        let bounded = fence::bound(guard, fence.memory_limit).map_err(EngineError::Process);
+        let bounded = fence::bound(guard, data_bytes_max).map_err(EngineError::Process);
         let result = bounded.and_then(|()| run(board)).map_err(|error| error.to_string());
         let words = serde_json::to_vec(&result).map_err(io::Error::other);
         u8::from(words.and_then(|words| tell.write_all(&words)).is_err())
@@ -126,7 +127,8 @@ fn in_a_process<R: Serialize + DeserializeOwned>(
 /// # Errors
 /// The system has no room for the board.
 pub fn reproduce_here(capsule: &Capsule, directory: &Directory) -> Result<Again, EngineError> {
-    walk(capsule, directory, new_board(1)?)
+    let board = new_board(1)?;
+    as_worker(|| walk(capsule, directory, board))
 }
 
 /// Walks the message through, as its run did.

@@ -9,6 +9,7 @@ use super::capsule::differences;
 use super::{Died, ReproduceError, in_a_process};
 use crate::directory::Directory;
 use crate::engine::board::Board;
+use crate::engine::fence::as_worker;
 use crate::engine::isolate::{self, Fault, Stage};
 use crate::engine::message::Walk;
 use crate::engine::walk::Trial;
@@ -137,7 +138,7 @@ impl PartOfRun {
         directory: &Directory,
         fence: &Fence,
     ) -> Result<PartAgain, EngineError> {
-        let again = in_a_process(fence, |board| self.walk(directory, board))?;
+        let again = in_a_process(fence, |board| as_worker(|| self.walk(directory, board)))?;
         Ok(match again {
             Ok(counts) => PartAgain { death: None, counts: Some(counts) },
             Err(Died { end, in_hand, offset }) => {
@@ -153,7 +154,8 @@ impl PartOfRun {
     /// # Errors
     /// The system has no room for the board, or the queue can't be read.
     pub fn reproduce_here(&self, directory: &Directory) -> Result<PartAgain, EngineError> {
-        let counts = self.walk(directory, new_board(1)?)?;
+        let board = new_board(1)?;
+        let counts = as_worker(|| self.walk(directory, board))?;
         Ok(PartAgain { death: None, counts: Some(counts) })
     }
 

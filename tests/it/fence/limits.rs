@@ -256,6 +256,18 @@ fn a_death_is_as_a_panic_to_the_byte() {
     }
 }
 
+/// What is too deep for the stack of a worker, and wouldn't be for that of a process's first
+/// thread, is met where it is tried alone too.
+#[test]
+fn a_stack_that_only_a_worker_overflows_convicts() {
+    let mail = one_of_40("deep:decide");
+    said(&run(&mail, "panic", "panicked", &SIZE), 3);
+    let said = said(&mail.run("run", &SIZE), 3);
+    assert_eq!((&said["deaths"], &said["counts"]["quarantined"]), (&json!(1), &json!(1)));
+    assert_as_if_it_panicked(&mail, "panicked", "run");
+    assert_proven(&mail, "run", 0);
+}
+
 /// A report that can't be made, and then an event that can't be told: the message is convicted of
 /// both, and has what a message has that panics at both.
 #[test]
