@@ -52,6 +52,11 @@ impl Desk<'_> {
         point(Point::Announce);
     }
 
+    /// True when it is known to be struck in this stage.
+    pub(super) fn is_struck_in(&self, stage: Stage) -> bool {
+        self.known.iter().any(|fault| fault.stage == stage)
+    }
+
     /// Enters a stage: the board says so before anything is done in it.
     pub(super) fn enter(&self, stage: Stage, marker: Option<&[u8]>) {
         self.announce(stage);

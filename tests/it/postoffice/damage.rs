@@ -3,6 +3,7 @@
 
 use super::small::{ANN, BOB, EVE, Letter, Office, PO2, letter, mai_name, to};
 use crate::support::{messages, text};
+use inqueue::limits;
 use inqueue::mail::envelope::QueueId;
 use inqueue::queue::postoffice::bag::Key;
 use inqueue::queue::postoffice::mai;
@@ -161,6 +162,32 @@ fn missing_body_in_a_post_office_is_reported_as_what_it_is() {
     }
 }
 
+/// P1 or MAI longer than any may be: set aside as damaged ones are. What is too long to be read is
+/// in no record: its file stays.
+#[test]
+fn a_p1_or_mai_past_its_bound_is_set_aside_and_stays_where_it_is() {
+    for (number, folder, bound) in
+        [("[024]", "P1", limits::P1_BYTES_MAX), ("[023]", "MAI", limits::MAI_BYTES_MAX)]
+    {
+        let mut office = Office::new();
+        let name = office.push(&letter("NET/PO/ANN", &["NET/PO/EVE"]));
+        let good = office.push(&letter("NET/PO/ANN", &["NET/PO/BOB"]));
+        let file = if folder == "P1" { format!("P1/{name:08X}.P1") } else { mai_name(name) };
+        let long = fs::OpenOptions::new().write(true).open(office.file(&file)).unwrap();
+        long.set_len(bound + 1).unwrap();
+        office.drain("run", 3);
+        assert_eq!(office.names(BOB), [good]);
+        assert_eq!((office.names(EVE), office.names(ANN)), (vec![], vec![]), "nobody is told");
+        let (reason, originals) = quarantined(&office, "run");
+        assert!(reason.starts_with(number), "{reason}");
+        let kinds: Vec<u8> = originals.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [original::RECORD, original::P1, original::MAI]);
+        let empty = originals.iter().filter(|(_, bytes)| bytes.is_empty()).count();
+        assert_eq!(empty, 1, "that of the long one");
+        assert_eq!(fs::metadata(office.file(&file)).unwrap().len(), bound + 1);
+    }
+}
+
 /// A MAI that is damaged, and that another bag's record points to.
 #[test]
 fn a_damaged_mai_that_others_point_to_stays() {
@@ -186,6 +213,26 @@ fn an_attachment_that_is_missing_is_a_failure_and_those_of_a_dead_letter_are_in_
     let name = office.push(&mail);
     fs::remove_file(office.file(&format!("ATT/AT{:X}/{:08X}.ATT", (name + 1) & 15, name + 1)))
         .unwrap();
+    office.drain("run", 0);
+    office.assert_empty();
+    assert_eq!(office.names(BOB), [0_u32; 0]);
+    let report = office.mai(super::small::FIRST_NAME);
+    let report = text(&mai::Mai::read(&report).unwrap().text.concat());
+    assert!(report.contains("[018] Message was not sent due to missing attachment."), "{report}");
+    assert!(!office.tree().keys().any(|name| name.starts_with("ATT/")));
+}
+
+/// Attachments that are too long together are as one that isn't there: the sender is told, and the
+/// files go, as those of any message that failed and was reported.
+#[test]
+fn attachments_past_their_bound_are_a_failure() {
+    let mut office = Office::new();
+    let attachments = vec![(&b"A.TXT"[..], &b"one"[..]), (b"B.TXT", b"two")];
+    let mail = Letter { attachments, ..letter("NET/PO/ANN", &["NET/PO/BOB"]) };
+    let name = office.push(&mail);
+    let long = format!("ATT/AT{:X}/{:08X}.ATT", (name + 2) & 15, name + 2);
+    let open = fs::OpenOptions::new().write(true).open(office.file(&long)).unwrap();
+    open.set_len(limits::ATT_BYTES_MAX).unwrap();
     office.drain("run", 0);
     office.assert_empty();
     assert_eq!(office.names(BOB), [0_u32; 0]);
