@@ -205,6 +205,17 @@ fn a_damaged_mai_that_others_point_to_stays() {
     assert_eq!((office.names(PO2), office.names("INQUEUE3")), (vec![name], vec![]));
 }
 
+/// Nobody gets the message; its sender is told why, and no file of it is left.
+fn assert_told_of_an_attachment(office: &mut Office) {
+    office.drain("run", 0);
+    office.assert_empty();
+    assert_eq!(office.names(BOB), [0_u32; 0]);
+    let report = office.mai(super::small::FIRST_NAME);
+    let report = text(&mai::Mai::read(&report).unwrap().text.concat());
+    assert!(report.contains("[018] Message was not sent due to missing attachment."), "{report}");
+    assert!(!office.tree().keys().any(|name| name.starts_with("ATT/")));
+}
+
 #[test]
 fn an_attachment_that_is_missing_is_a_failure_and_those_of_a_dead_letter_are_in_its_content() {
     let mut office = Office::new();
@@ -213,13 +224,7 @@ fn an_attachment_that_is_missing_is_a_failure_and_those_of_a_dead_letter_are_in_
     let name = office.push(&mail);
     fs::remove_file(office.file(&format!("ATT/AT{:X}/{:08X}.ATT", (name + 1) & 15, name + 1)))
         .unwrap();
-    office.drain("run", 0);
-    office.assert_empty();
-    assert_eq!(office.names(BOB), [0_u32; 0]);
-    let report = office.mai(super::small::FIRST_NAME);
-    let report = text(&mai::Mai::read(&report).unwrap().text.concat());
-    assert!(report.contains("[018] Message was not sent due to missing attachment."), "{report}");
-    assert!(!office.tree().keys().any(|name| name.starts_with("ATT/")));
+    assert_told_of_an_attachment(&mut office);
 }
 
 /// Attachments that are too long together are as one that isn't there: the sender is told, and the
@@ -233,13 +238,7 @@ fn attachments_past_their_bound_are_a_failure() {
     let long = format!("ATT/AT{:X}/{:08X}.ATT", (name + 2) & 15, name + 2);
     let open = fs::OpenOptions::new().write(true).open(office.file(&long)).unwrap();
     open.set_len(limits::ATT_BYTES_MAX).unwrap();
-    office.drain("run", 0);
-    office.assert_empty();
-    assert_eq!(office.names(BOB), [0_u32; 0]);
-    let report = office.mai(super::small::FIRST_NAME);
-    let report = text(&mai::Mai::read(&report).unwrap().text.concat());
-    assert!(report.contains("[018] Message was not sent due to missing attachment."), "{report}");
-    assert!(!office.tree().keys().any(|name| name.starts_with("ATT/")));
+    assert_told_of_an_attachment(&mut office);
 }
 
 /// Attachments beside a text that is a whole message are in no content: their files stay.
