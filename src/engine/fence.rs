@@ -68,8 +68,10 @@ pub fn supervise(
     #[cfg(feature = "fault-injection")]
     super::inject::begin();
     sys::give_memory_back();
+    let workers = settings.workers();
+    let places = workers * limits::PLACES_PER_WORKER + limits::PARTS_UNCOMMITTED_MAX * 2;
     let mut guard = Guard {
-        board: new_board(settings.workers())?,
+        board: new_board(workers, places)?,
         charges: Charges::read(run.folder.path())?,
         known: Known::default(),
         run,

@@ -249,7 +249,7 @@ pub fn run(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, EngineError> {
     let mut charges = Charges::read(run.folder.path())?;
-    let board = new_board(settings.workers())?;
+    let board = new_board(settings.workers(), 0)?;
     let summary = work(run, directory, settings, board, &Known::of(&charges), progress)?;
     if let Some(signature) = summary.errors.iter().find_map(EngineError::breaker) {
         void(&mut charges, signature)?;
@@ -257,9 +257,9 @@ pub fn run(
     Ok(summary)
 }
 
-/// A board for so many workers.
-fn new_board(workers: usize) -> Result<Board<'static>, EngineError> {
-    let places = workers * limits::PLACES_PER_WORKER + limits::PARTS_UNCOMMITTED_MAX * 2;
+/// A board for so many workers, with places for so many states: none where nobody would go on from
+/// them.
+fn new_board(workers: usize, places: usize) -> Result<Board<'static>, EngineError> {
     let words = sys::shared_words(Board::size(workers, places)).map_err(EngineError::Process)?;
     Ok(Board::new(words, workers))
 }

@@ -95,7 +95,7 @@ fn in_a_process<R: Serialize + DeserializeOwned>(
     fence: &Fence,
     run: impl FnOnce(Board<'static>) -> Result<R, EngineError>,
 ) -> Result<Result<R, Died>, EngineError> {
-    let board = new_board(1)?;
+    let board = new_board(1, 0)?;
     let guard = rustix::process::getpid();
     let (hear, mut tell) = io::pipe().map_err(EngineError::Process)?;
     let data_bytes_max = fence::data_bytes_max(fence);
@@ -127,7 +127,7 @@ fn in_a_process<R: Serialize + DeserializeOwned>(
 /// # Errors
 /// The system has no room for the board.
 pub fn reproduce_here(capsule: &Capsule, directory: &Directory) -> Result<Again, EngineError> {
-    let board = new_board(1)?;
+    let board = new_board(1, 0)?;
     as_worker(|| walk(capsule, directory, board))
 }
 

@@ -154,7 +154,7 @@ impl PartOfRun {
     /// # Errors
     /// The system has no room for the board, or the queue can't be read.
     pub fn reproduce_here(&self, directory: &Directory) -> Result<PartAgain, EngineError> {
-        let board = new_board(1)?;
+        let board = new_board(1, 0)?;
         let counts = as_worker(|| self.walk(directory, board))?;
         Ok(PartAgain { death: None, counts: Some(counts) })
     }
