@@ -75,9 +75,13 @@ pub const DRAIN_SLOTS: usize = 16_384;
 
 /// Small files that are read at once, before they are judged.
 pub const BATCH_MESSAGES: usize = 256;
-/// A stream's buffer is written when it holds this much: big enough for full write speed, small
-/// enough to stay in cache.
-pub const BUFFER_BYTES: usize = 1 << 20;
+/// A part's buffers are written when so much waits in them: big enough for full write speed, small
+/// enough to stay in a processor's own cache (a megabyte writes at half the speed:
+/// perf/README.md). Its state is saved then: more is lost by no death.
+pub const BUFFER_BYTES: usize = 256 << 10;
+/// They are written up to a multiple of this in their files: a piece that begins within a page is
+/// copied at a third of the speed.
+pub const ROUND_BYTES: usize = 16 << 10;
 /// Contents from this size on aren't copied into the buffer, but written from where they lie.
 pub const CONTENT_IN_PLACE_BYTES_MIN: usize = 256 << 10;
 /// A recycled buffer that one large message has blown up beyond this is given back to the system.
@@ -112,8 +116,6 @@ pub const LOCK_WAITS_MAX: u32 = 100;
 pub const LOCK_WAIT_MS: u64 = 10;
 /// Places for saved states of parts that a worker has on the board: parts that it holds back.
 pub const PLACES_PER_WORKER: usize = 8;
-/// Bytes that wait in a part's buffers at which its state is saved: what a death costs.
-pub const SAVED_STATE_BYTES: usize = 256 << 10;
 /// Faults of one signature on messages in a row that end the run, when nothing else is asked for;
 /// with 0 none do.
 pub const BREAKER: u32 = 20;

@@ -19,11 +19,18 @@ use loom::sync::Arc;
 use loom::sync::atomic::AtomicU64;
 
 fn words(workers: usize, places: usize) -> Arc<Vec<AtomicU64>> {
-    Arc::new((0..Board::size(workers, places)).map(|_| AtomicU64::new(0)).collect())
+    Arc::new((0..Board::size(workers, places, BESIDE)).map(|_| AtomicU64::new(0)).collect())
 }
+
+/// Bytes beside a state.
+const BESIDE: usize = 11;
 
 fn hand(index: u64, stage: u8) -> InHand {
     InHand { part: 3, index, stage }
+}
+
+fn is_one_of_two((state, beside): &([u64; STATE], Vec<u8>)) -> bool {
+    *state == [1; STATE] && beside == b"one" || *state == [2; STATE] && beside == b"two and two"
 }
 
 /// A message that is entered upon is on the board before anything is done with it, and what is on
@@ -36,13 +43,13 @@ fn what_is_in_hand_is_never_half_told() {
             .map(|worker| {
                 let words = Arc::clone(&words);
                 loom::thread::spawn(move || {
-                    let board = Board::new(&words, 2);
+                    let board = Board::new(&words, 2, 0);
                     board.announce(worker, Some(hand(worker as u64, 1)), (7, 70));
                     board.stage(worker, hand(worker as u64, 2));
                 })
             })
             .collect();
-        let board = Board::new(&words, 2);
+        let board = Board::new(&words, 2, 0);
         for worker in 0..2 {
             match board.in_hand(worker) {
                 None => {}
@@ -64,15 +71,15 @@ fn what_is_in_hand_is_never_half_told() {
 fn a_state_is_saved_whole_or_not_at_all() {
     loom::model(|| {
         let words = words(0, 1);
-        Board::new(&words, 0).save(0, &[1; STATE]);
+        Board::new(&words, 0, BESIDE).save(0, &[1; STATE], b"one");
         let writer = {
             let words = Arc::clone(&words);
-            loom::thread::spawn(move || Board::new(&words, 0).save(0, &[2; STATE]))
+            loom::thread::spawn(move || Board::new(&words, 0, BESIDE).save(0, &[2; STATE], b"two and two"))
         };
-        let seen = Board::new(&words, 0).saved(0).unwrap();
-        assert!(seen == [1; STATE] || seen == [2; STATE], "{seen:?}");
+        let seen = Board::new(&words, 0, BESIDE).saved(0).unwrap();
+        assert!(is_one_of_two(&seen), "{seen:?}");
         writer.join().unwrap();
-        assert_eq!(Board::new(&words, 0).saved(0), Some([2; STATE]));
+        assert_eq!(Board::new(&words, 0, BESIDE).saved(0), Some(([2; STATE], b"two and two".to_vec())));
     });
 }
 
@@ -81,21 +88,21 @@ fn a_state_is_saved_whole_or_not_at_all() {
 fn a_place_that_is_used_again_has_nothing_of_the_part_before() {
     loom::model(|| {
         let words = words(0, 1);
-        let board = Board::new(&words, 0);
-        board.save(0, &[1; STATE]);
+        let board = Board::new(&words, 0, BESIDE);
+        board.save(0, &[1; STATE], b"one");
         let writer = {
             let words = Arc::clone(&words);
             loom::thread::spawn(move || {
-                let board = Board::new(&words, 0);
+                let board = Board::new(&words, 0, BESIDE);
                 board.forget(0);
-                board.save(0, &[2; STATE]);
+                board.save(0, &[2; STATE], b"two and two");
             })
         };
         match board.saved(0) {
             None => {}
             // The old one may still be seen while it is forgotten: its part is committed, and
             // whoever reads it passes it over. Mixed they are never.
-            Some(seen) => assert!(seen == [1; STATE] || seen == [2; STATE], "{seen:?}"),
+            Some(seen) => assert!(is_one_of_two(&seen), "{seen:?}"),
         }
         writer.join().unwrap();
     });
@@ -108,9 +115,9 @@ fn a_request_to_stop_arrives() {
         let words = words(1, 0);
         let asker = {
             let words = Arc::clone(&words);
-            loom::thread::spawn(move || Board::new(&words, 1).ask_to_stop())
+            loom::thread::spawn(move || Board::new(&words, 1, 0).ask_to_stop())
         };
-        let board = Board::new(&words, 1);
+        let board = Board::new(&words, 1, 0);
         while !board.is_asked_to_stop() {
             loom::thread::yield_now();
         }

@@ -11,10 +11,11 @@ use super::atomic::{AtomicU64, Ordering};
 
 /// Words of a saved state.
 pub(super) const STATE: usize = 40;
+/// Bytes of a word, for what a state has beside it.
+const WORD: usize = size_of::<u64>();
 /// Words that a worker has: a cache line of its own, so that no two write to the same.
 const WORKER: usize = 8;
 const HEAD: usize = 8;
-const PLACE: usize = HEAD + 2 * STATE;
 
 const STOP: usize = 0;
 const DEATH: usize = 1;
@@ -34,6 +35,8 @@ const INDEX_BITS: u32 = 36;
 pub(super) struct Board<'w> {
     words: &'w [AtomicU64],
     workers: usize,
+    /// Words that each copy of a state has room for beside it.
+    beside: usize,
 }
 
 /// What a worker has in hand.
@@ -65,14 +68,15 @@ impl InHand {
 }
 
 impl<'w> Board<'w> {
-    /// Words of a board for so many workers, with places for so many parts.
-    pub(super) const fn size(workers: usize, places: usize) -> usize {
-        HEAD + workers * WORKER + places * PLACE
+    /// Words of a board for so many workers, with places for so many parts, each of which may have
+    /// so many bytes beside its state.
+    pub(super) const fn size(workers: usize, places: usize, beside: usize) -> usize {
+        HEAD + workers * WORKER + places * (HEAD + 2 * (STATE + beside.div_ceil(WORD)))
     }
 
     /// A board in zeroed words.
-    pub(super) const fn new(words: &'w [AtomicU64], workers: usize) -> Self {
-        Self { words, workers }
+    pub(super) const fn new(words: &'w [AtomicU64], workers: usize, beside: usize) -> Self {
+        Self { words, workers, beside: beside.div_ceil(WORD) }
     }
 
     fn load(&self, at: usize, order: Ordering) -> u64 {
@@ -134,35 +138,66 @@ impl<'w> Board<'w> {
 
     /// Places for states.
     pub(super) fn places(&self) -> usize {
-        self.words.len().saturating_sub(HEAD + self.workers * WORKER) / PLACE
+        let words = self.words.len().saturating_sub(HEAD + self.workers * WORKER);
+        words / self.words_of_place()
+    }
+
+    const fn words_of_place(&self) -> usize {
+        HEAD + 2 * (STATE + self.beside)
     }
 
     fn place(&self, place: usize) -> usize {
-        HEAD + self.workers * WORKER + place * PLACE
+        HEAD + self.workers * WORKER + place * self.words_of_place()
     }
 
-    /// Saves a state in a place; the one before is lost when this one is whole.
-    pub(super) fn save(&self, place: usize, state: &[u64; STATE]) {
+    /// Where a copy of a place's state begins, and the word that says how many bytes are beside it.
+    fn copy(&self, place: usize, which: u64) -> (usize, usize) {
         let at = self.place(place);
-        let (other, copy) = match self.load(at, Ordering::Relaxed) {
-            FIRST | FIRST_FORGOTTEN => (SECOND, at + HEAD + STATE),
-            _ => (FIRST, at + HEAD),
+        if which == FIRST {
+            (at + HEAD, at + 1)
+        } else {
+            (at + HEAD + STATE + self.beside, at + 2)
+        }
+    }
+
+    /// Saves a state in a place, with bytes beside it; the one before is lost when this one is
+    /// whole. More bytes than there is room for aren't saved, and nor is the state.
+    pub(super) fn save(&self, place: usize, state: &[u64; STATE], beside: &[u8]) {
+        if beside.len().div_ceil(WORD) > self.beside {
+            return;
+        }
+        let at = self.place(place);
+        let other = match self.load(at, Ordering::Relaxed) {
+            FIRST | FIRST_FORGOTTEN => SECOND,
+            _ => FIRST,
         };
+        let (copy, length) = self.copy(place, other);
         for (index, word) in state.iter().enumerate() {
             self.store(copy + index, *word, Ordering::Relaxed);
+        }
+        self.store(length, beside.len() as u64, Ordering::Relaxed);
+        for (index, bytes) in (copy + STATE..).zip(beside.chunks(WORD)) {
+            let mut word = [0; WORD];
+            word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            self.store(index, u64::from_le_bytes(word), Ordering::Relaxed);
         }
         self.store(at, other, Ordering::Release);
     }
 
-    /// The state that was saved last in a place.
-    pub(super) fn saved(&self, place: usize) -> Option<[u64; STATE]> {
-        let at = self.place(place);
-        let copy = match self.load(at, Ordering::Acquire) {
-            FIRST => at + HEAD,
-            SECOND => at + HEAD + STATE,
+    /// The state that was saved last in a place, and the bytes beside it.
+    pub(super) fn saved(&self, place: usize) -> Option<([u64; STATE], Vec<u8>)> {
+        let which = match self.load(self.place(place), Ordering::Acquire) {
+            which @ (FIRST | SECOND) => which,
             _ => return None,
         };
-        Some(std::array::from_fn(|index| self.load(copy + index, Ordering::Relaxed)))
+        let (copy, length) = self.copy(place, which);
+        let state = std::array::from_fn(|index| self.load(copy + index, Ordering::Relaxed));
+        let length = usize::try_from(self.load(length, Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let words = length.div_ceil(WORD).min(self.beside);
+        let words = (0..words).map(|index| self.load(copy + STATE + index, Ordering::Relaxed));
+        let mut beside: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+        beside.truncate(length);
+        Some((state, beside))
     }
 
     /// Empties a place.

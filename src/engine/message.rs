@@ -55,6 +55,8 @@ pub(super) struct Walk<'r> {
     /// Faults of the part's messages that are known from earlier deaths.
     pub(super) known: Option<&'r Faults>,
     pub(super) memory: Memory<'static>,
+    /// Memory of what waits beside a saved state.
+    pub(super) tails: Vec<u8>,
     scratch: Scratch,
 }
 
@@ -134,6 +136,7 @@ impl<'r> Walk<'r> {
             offices: None,
             known: None,
             memory: Memory::default(),
+            tails: Vec::new(),
             scratch: Scratch::default(),
         }
     }

@@ -44,7 +44,7 @@ use crate::queue::envelope::RecipientOrder;
 use crate::queue::postoffice::list::BagList;
 use crate::spool::charges::{Charge, Charges, Verdict};
 use crate::spool::folder::{RunFolder, SUMMARY};
-use crate::spool::part::{State, Written};
+use crate::spool::part::{State, TAILS_BYTES_MAX, Written};
 use crate::spool::plan::Plan;
 use crate::spool::{Counts, SpoolError, Sync};
 use crate::sys;
@@ -183,6 +183,8 @@ struct Saved {
     offset: u64,
     counts: Counts,
     state: State,
+    /// What waits to be written behind that.
+    tails: Vec<u8>,
 }
 
 impl Saved {
@@ -196,7 +198,7 @@ impl Saved {
         words
     }
 
-    fn of(place: usize, words: &[u64; STATE]) -> Self {
+    fn of(place: usize, (words, tails): ([u64; STATE], Vec<u8>)) -> Self {
         let word = |at: usize| words.get(at).copied().unwrap_or_default();
         Self {
             place,
@@ -205,6 +207,7 @@ impl Saved {
             offset: word(2),
             counts: Counts::of_words(std::array::from_fn(|at| word(3 + at))),
             state: std::array::from_fn(|at| word(16 + at)),
+            tails,
         }
     }
 }
@@ -260,8 +263,9 @@ pub fn run(
 /// A board for so many workers, with places for so many states: none where nobody would go on from
 /// them.
 fn new_board(workers: usize, places: usize) -> Result<Board<'static>, EngineError> {
-    let words = sys::shared_words(Board::size(workers, places)).map_err(EngineError::Process)?;
-    Ok(Board::new(words, workers))
+    let words = Board::size(workers, places, TAILS_BYTES_MAX);
+    let words = sys::shared_words(words).map_err(EngineError::Process)?;
+    Ok(Board::new(words, workers, TAILS_BYTES_MAX))
 }
 
 /// What is known from deaths before.
@@ -351,7 +355,7 @@ fn work(
 fn deal_out(deal: Deal<'_>, plan: &Plan, board: Board<'_>, is_left: impl Fn(u32) -> bool) -> usize {
     let mut saved = HashMap::new();
     for place in 0..board.places() {
-        match board.saved(place).map(|words| Saved::of(place, &words)) {
+        match board.saved(place).map(|saved| Saved::of(place, saved)) {
             Some(state) if is_left(state.part) => {
                 saved.insert(state.part, state);
             }

@@ -94,7 +94,7 @@ impl<'r> Walk<'r> {
         self.tries = task.tries;
         self.place = place;
         if let Some(saved) = &task.saved {
-            self.part.go_on(task.part, &saved.state, self.context.folder)?;
+            self.part.go_on(task.part, &saved.state, &saved.tails, self.context.folder)?;
             (self.counts, self.from, self.next) = (saved.counts, saved.next, saved.offset);
         } else {
             self.part.begin(task.part);
@@ -108,8 +108,11 @@ impl<'r> Walk<'r> {
         if self.from < u64::MAX {
             queue.read_rest(&rest, buffers, self)?;
         }
-        if !self.breaker.is_in_a_row() {
-            self.save(u64::MAX)?;
+        if self.context.trial.is_none() {
+            self.part.write_all(self.context.folder)?;
+            if !self.breaker.is_in_a_row() {
+                self.save(u64::MAX);
+            }
         }
         Ok(())
     }
@@ -130,23 +133,26 @@ impl<'r> Walk<'r> {
         #[cfg(feature = "fault-injection")]
         super::inject::strike_in(Stage::Write, content);
         self.part.settle(self.context.folder, content)?;
-        let is_due = self.part.waiting() >= schedule::bound(limits::SAVED_STATE_BYTES);
-        if is_due && !self.breaker.is_in_a_row() {
-            self.save(self.now.index + 1)?;
+        if self.part.waiting() >= schedule::bound(limits::BUFFER_BYTES) {
+            self.part.write_round(self.context.folder)?;
+            if !self.breaker.is_in_a_row() {
+                self.save(self.now.index + 1);
+            }
         }
         Ok(())
     }
 
-    /// Writes all that waits, and saves how far the part is: up to the message of this number.
-    fn save(&mut self, next: u64) -> Result<(), EngineError> {
-        let Some(place) = self.place else { return Ok(()) };
-        let state = self.part.flush(self.context.folder)?;
+    /// Saves how far the part is: up to the message of this number.
+    fn save(&mut self, next: u64) {
+        let Some(place) = self.place else { return };
+        let mut tails = std::mem::take(&mut self.tails);
+        let state = self.part.state(&mut tails);
         let part = self.now.part;
         let (counts, offset) = (self.counts, self.next);
-        let saved = Saved { place, part, next, offset, counts, state };
+        let saved = Saved { place, part, next, offset, counts, state, tails };
         point(Point::Save);
-        self.context.board.save(place, &saved.words());
-        Ok(())
+        self.context.board.save(place, &saved.words(), &saved.tails);
+        self.tails = saved.tails;
     }
 
     /// The message in hand was struck; too many like it end the run.

@@ -51,9 +51,12 @@ struct BufferMark {
     seal: u32,
 }
 
-/// How far a part's files are, when all that was appended is in them: for each stream its length,
-/// its records, its seal.
-pub type State = [u64; 18];
+/// How far a part is: for each stream the length of its file, its records, its seal, and how many
+/// bytes wait to be written behind that, its tail.
+pub type State = [u64; 24];
+
+/// Bytes of all tails of a state, at most.
+pub const TAILS_BYTES_MAX: usize = Stream::ALL.len() * limits::ROUND_BYTES;
 
 /// The files of a part that is written: open, to be synced, and what they are.
 #[derive(Debug)]
@@ -147,17 +150,15 @@ impl Part {
         buffer.seal = crc32c::crc32c_append(buffer.seal, lines);
     }
 
-    /// The message in hand is through: what has grown large is written. `content` is that of the
-    /// message.
+    /// The message in hand is through: contents that were left where they lie are written.
+    /// `content` is that of the message.
     ///
     /// # Errors
     /// A file can't be made or written.
     pub fn settle(&mut self, folder: &RunFolder, content: Content<'_>) -> Result<(), SpoolError> {
         for stream in Stream::ALL {
             let buffer = self.streams.get_mut(stream);
-            if buffer.inserts.is_empty() {
-                buffer.write_round(folder, stream, self.number)?;
-            } else {
+            if !buffer.inserts.is_empty() {
                 buffer.write(folder, stream, self.number, buffer.data.len(), content)?;
             }
         }
@@ -170,6 +171,9 @@ impl Part {
     /// # Errors
     /// A file can't be made or written.
     pub fn settle_events(&mut self, folder: &RunFolder) -> Result<(), SpoolError> {
+        if self.streams.events.data.len() < limits::BUFFER_BYTES {
+            return Ok(());
+        }
         self.streams.events.write_round(folder, Stream::Events, self.number)
     }
 
@@ -178,25 +182,47 @@ impl Part {
         Stream::ALL.iter().map(|stream| self.streams.get(*stream).data.len()).sum()
     }
 
-    /// Writes all that waits, and says how far the files are.
+    /// Writes what waits, but for tails: files are longer by whole pages after it.
     ///
     /// # Errors
     /// A file can't be made or written.
-    pub fn flush(&mut self, folder: &RunFolder) -> Result<State, SpoolError> {
-        let mut state = State::default();
-        for (stream, words) in Stream::ALL.into_iter().zip(state.chunks_exact_mut(3)) {
+    pub fn write_round(&mut self, folder: &RunFolder) -> Result<(), SpoolError> {
+        for stream in Stream::ALL {
+            self.streams.get_mut(stream).write_round(folder, stream, self.number)?;
+        }
+        Ok(())
+    }
+
+    /// Writes all that waits.
+    ///
+    /// # Errors
+    /// A file can't be made or written.
+    pub fn write_all(&mut self, folder: &RunFolder) -> Result<(), SpoolError> {
+        for stream in Stream::ALL {
             let buffer = self.streams.get_mut(stream);
             if !buffer.data.is_empty() {
                 let all = buffer.data.len();
                 buffer.write(folder, stream, self.number, all, Content::default())?;
             }
-            words.copy_from_slice(&[buffer.written, buffer.records, u64::from(buffer.seal)]);
         }
-        Ok(state)
+        Ok(())
+    }
+
+    /// How far the part is; its tails are put into `tails`, which is emptied first. To be asked
+    /// behind [`Self::write_round`] or [`Self::write_all`]: tails are short then.
+    pub fn state(&self, tails: &mut Vec<u8>) -> State {
+        tails.clear();
+        let mut state = State::default();
+        for (stream, words) in Stream::ALL.into_iter().zip(state.chunks_exact_mut(4)) {
+            let Buffer { written, records, seal, data, .. } = self.streams.get(stream);
+            words.copy_from_slice(&[*written, *records, u64::from(*seal), data.len() as u64]);
+            tails.extend_from_slice(data);
+        }
+        state
     }
 
     /// Goes on with a part that a process which died has left in a state: what its files have
-    /// beyond it is cut off.
+    /// beyond it is cut off, its tails are waiting again.
     ///
     /// # Errors
     /// The files aren't there, or can't be written.
@@ -204,12 +230,19 @@ impl Part {
         &mut self,
         number: u32,
         state: &State,
+        mut tails: &[u8],
         folder: &RunFolder,
     ) -> Result<(), SpoolError> {
         self.begin(number);
-        for (stream, words) in Stream::ALL.into_iter().zip(state.chunks_exact(3)) {
+        for (stream, words) in Stream::ALL.into_iter().zip(state.chunks_exact(4)) {
             let path = folder.part_path(stream, number);
-            let &[written, records, seal] = words else { continue };
+            let &[written, records, seal, tail] = words else { continue };
+            let tail = usize::try_from(tail).ok().and_then(|len| tails.split_off(..len));
+            let buffer = self.streams.get_mut(stream);
+            buffer.data.extend_from_slice(tail.unwrap_or_default());
+            buffer.written = written;
+            buffer.records = records;
+            buffer.seal = u32::try_from(seal).unwrap_or_default();
             if written == 0 {
                 match file::remove(&path) {
                     Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -226,11 +259,7 @@ impl Part {
                 file.set_len(written)?;
                 Ok(file)
             };
-            let buffer = self.streams.get_mut(stream);
             buffer.file = Some(open().map_err(SpoolError::write(&path))?);
-            buffer.written = written;
-            buffer.records = records;
-            buffer.seal = u32::try_from(seal).unwrap_or_default();
         }
         Ok(())
     }
@@ -240,7 +269,7 @@ impl Part {
     /// # Errors
     /// A file can't be made or written.
     pub fn finish(&mut self, folder: &RunFolder) -> Result<Written, SpoolError> {
-        self.flush(folder)?;
+        self.write_all(folder)?;
         let mut files = PerStream::default();
         for stream in Stream::ALL {
             let buffer = self.streams.get_mut(stream);
@@ -253,20 +282,19 @@ impl Part {
 }
 
 impl Buffer {
-    /// Writes what has grown large, where no content is to be put in.
+    /// Writes up to a round offset of the file, where no content is to be put in.
     fn write_round(
         &mut self,
         folder: &RunFolder,
         stream: Stream,
         part: u32,
     ) -> Result<(), SpoolError> {
-        if self.data.len() < limits::BUFFER_BYTES {
-            return Ok(());
-        }
-        // Up to a round offset: the system takes aligned pieces in larger pages.
         let end = self.written + self.data.len() as u64;
-        let over = usize::try_from(end % limits::BUFFER_BYTES as u64).unwrap_or(0);
-        self.write(folder, stream, part, self.data.len() - over, Content::default())
+        let over = usize::try_from(end % limits::ROUND_BYTES as u64).unwrap_or(0);
+        match self.data.len().checked_sub(over) {
+            None | Some(0) => Ok(()),
+            Some(length) => self.write(folder, stream, part, length, Content::default()),
+        }
     }
 
     /// Writes the first `length` bytes, with all contents that are to be put in.
