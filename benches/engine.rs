@@ -53,7 +53,8 @@ fn fence(criterion: &mut Criterion) {
 
 /// What a message costs on the board: it is taken, and goes through five stages.
 fn announcements(criterion: &mut Criterion) {
-    let words: Vec<_> = (0..board::Board::size(2, 0, 0)).map(|_| atomic::AtomicU64::new(0)).collect();
+    let words: Vec<_> =
+        (0..board::Board::size(2, 0, 0)).map(|_| atomic::AtomicU64::new(0)).collect();
     let board = board::Board::new(&words, 2, 0);
     let in_hand = |index, stage| board::InHand { part: 7, index, stage };
     let mut index = 0;

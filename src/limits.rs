@@ -75,6 +75,8 @@ pub const DRAIN_SLOTS: usize = 16_384;
 
 /// Small files that are read at once, before they are judged.
 pub const BATCH_MESSAGES: usize = 256;
+/// Their bytes, after which no further one is read.
+pub const BATCH_BYTES: usize = 1 << 20;
 /// A part's buffers are written when so much waits in them: big enough for full write speed, small
 /// enough to stay in a processor's own cache (a megabyte writes at half the speed:
 /// perf/README.md). Its state is saved then: more is lost by no death.

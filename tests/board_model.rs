@@ -74,12 +74,17 @@ fn a_state_is_saved_whole_or_not_at_all() {
         Board::new(&words, 0, BESIDE).save(0, &[1; STATE], b"one");
         let writer = {
             let words = Arc::clone(&words);
-            loom::thread::spawn(move || Board::new(&words, 0, BESIDE).save(0, &[2; STATE], b"two and two"))
+            loom::thread::spawn(move || {
+                Board::new(&words, 0, BESIDE).save(0, &[2; STATE], b"two and two")
+            })
         };
         let seen = Board::new(&words, 0, BESIDE).saved(0).unwrap();
         assert!(is_one_of_two(&seen), "{seen:?}");
         writer.join().unwrap();
-        assert_eq!(Board::new(&words, 0, BESIDE).saved(0), Some(([2; STATE], b"two and two".to_vec())));
+        assert_eq!(
+            Board::new(&words, 0, BESIDE).saved(0),
+            Some(([2; STATE], b"two and two".to_vec()))
+        );
     });
 }
 

@@ -12,16 +12,19 @@
 
 mod office;
 mod parse;
+mod table;
 #[cfg(test)]
 mod tests;
 
 use crate::limits;
 use crate::mail::address::Mailbox;
 use crate::queue::postoffice::tables::Tables as OfficeTables;
+use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use table::Table;
 
 /// What the directory says about a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +60,16 @@ pub enum Standing<'d> {
 /// Who exists: the content of one directory file. The default is empty: every domain is remote.
 #[derive(Debug, Default)]
 pub struct Directory {
+    /// But for the entries, which are in a table of their own.
     tables: Tables,
+    entries: Table<Entry>,
     checksum: u32,
 }
 
 /// Keys are in lower case (ASCII letters alone), and so are all look-ups.
 #[derive(Debug, Default)]
 struct Tables {
-    /// By `local-part@domain`.
+    /// By `local-part@domain`, while a directory is read.
     entries: HashMap<Box<[u8]>, Listed<Entry>, ahash::RandomState>,
     /// By domain; those of `entries` are in it, too.
     domains: HashMap<Box<[u8]>, Listed<DomainRule>, ahash::RandomState>,
@@ -83,7 +88,7 @@ struct Listed<T> {
 }
 
 /// What is done with mail for an address.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 enum Entry {
     Mailbox,
     /// A mailbox that mail reaches by a route.
@@ -96,7 +101,7 @@ enum Entry {
     List(Box<List>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct List {
     owner: Option<Box<[u8]>>,
     members: Box<[Box<[u8]>]>,
@@ -131,7 +136,19 @@ impl Directory {
 
     /// What a post office knows (docs/postoffice.md, *Who exists*).
     pub fn of_office(tables: &OfficeTables) -> Self {
-        Self { tables: office::tables(tables), checksum: 0 }
+        Self::new(office::tables(tables), 0)
+    }
+
+    fn new(mut tables: Tables, checksum: u32) -> Self {
+        let listed = std::mem::take(&mut tables.entries).into_iter();
+        let (keys, rules): (Vec<_>, Vec<_>) =
+            listed.map(|(key, listed)| (key, listed.rule)).unzip();
+        // All are mailboxes, or they wouldn't be listed.
+        let mailboxes = keys
+            .iter()
+            .map(|key| Mailbox::parse(key).unwrap_or(Mailbox { local_part: key, domain: b"" }));
+        let entries = Table::new(Entry::Mailbox, mailboxes.zip(rules));
+        Self { tables, entries, checksum }
     }
 
     fn parse_in_chunks(
@@ -140,7 +157,7 @@ impl Directory {
         chunk_bytes: usize,
     ) -> Result<Self, DirectoryError> {
         match parse::read(bytes, chunk_bytes) {
-            Ok(tables) => Ok(Self { tables, checksum: crc32c::crc32c(bytes) }),
+            Ok(tables) => Ok(Self::new(tables, crc32c::crc32c(bytes))),
             Err(errors) => Err(DirectoryError::Invalid {
                 name: name.to_owned(),
                 errors: errors.told,
@@ -155,10 +172,8 @@ impl Directory {
         if mailbox.domain.is_empty() {
             return self.look_up_bare(mailbox.local_part);
         }
-        let mut key = Folded::new();
-        let listed = key.mailbox(mailbox).and_then(|key| self.tables.entries.get(key));
-        match listed {
-            Some(listed) => listed.rule.standing(),
+        match self.entries.get(mailbox) {
+            Some(entry) => entry.standing(),
             None => self.look_up_domain(mailbox.domain),
         }
     }
@@ -211,12 +226,12 @@ impl Directory {
 
     /// How many addresses are listed; domains, systems and the postmaster don't count.
     pub fn len(&self) -> usize {
-        self.tables.entries.len()
+        self.entries.len()
     }
 
     /// True where no address is listed. Domains may be.
     pub fn is_empty(&self) -> bool {
-        self.tables.entries.is_empty()
+        self.entries.len() == 0
     }
 }
 
@@ -241,14 +256,13 @@ impl Entry {
 const KEY_BYTES_MAX: usize = limits::PATH_BYTES_MAX + 64;
 
 /// A look-up key in lower case, on the stack: look-ups take no memory.
-struct Folded {
-    bytes: [u8; KEY_BYTES_MAX],
-    len: usize,
-}
+struct Folded(SmallVec<[u8; 512]>);
+
+const _: () = assert!(KEY_BYTES_MAX <= 512);
 
 impl Folded {
-    const fn new() -> Self {
-        Self { bytes: [0; KEY_BYTES_MAX], len: 0 }
+    fn new() -> Self {
+        Self(SmallVec::new())
     }
 
     /// The key of a mailbox; none where it is longer than anything that can be listed.
@@ -260,15 +274,15 @@ impl Folded {
 
     fn domain(&mut self, domain: &[u8]) -> Option<&[u8]> {
         self.push(domain)?;
-        self.bytes.get(..self.len)
+        self.0.make_ascii_lowercase();
+        Some(&self.0)
     }
 
     fn push(&mut self, piece: &[u8]) -> Option<()> {
-        let end = self.len + piece.len();
-        let space = self.bytes.get_mut(self.len..end)?;
-        space.copy_from_slice(piece);
-        space.make_ascii_lowercase();
-        self.len = end;
+        if self.0.len() + piece.len() > KEY_BYTES_MAX {
+            return None;
+        }
+        self.0.extend_from_slice(piece);
         Some(())
     }
 }

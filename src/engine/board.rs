@@ -153,11 +153,7 @@ impl<'w> Board<'w> {
     /// Where a copy of a place's state begins, and the word that says how many bytes are beside it.
     fn copy(&self, place: usize, which: u64) -> (usize, usize) {
         let at = self.place(place);
-        if which == FIRST {
-            (at + HEAD, at + 1)
-        } else {
-            (at + HEAD + STATE + self.beside, at + 2)
-        }
+        if which == FIRST { (at + HEAD, at + 1) } else { (at + HEAD + STATE + self.beside, at + 2) }
     }
 
     /// Saves a state in a place, with bytes beside it; the one before is lost when this one is

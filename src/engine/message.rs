@@ -259,7 +259,7 @@ impl<'r> Walk<'r> {
             ndr::addressees(&memory.verdict.dispositions).collect();
         let mut made = Made::new();
         for (index, to) in (0..).zip(addressees) {
-            let mark = self.part.mark();
+            let mark = self.part.mark_of(Stream::Ndr);
             let desk = self.desk();
             let stage = Cell::new(Stage::Ndr);
             let rendered = isolate(&stage, || {
@@ -324,6 +324,10 @@ impl<'r> Walk<'r> {
         hand.faults.extend(struck);
         let subject = hand.subject(verdict.attempts, self.context);
         let (set_aside, homeless) = (verdict.dead_letter(), verdict.homeless_report());
+        // A report that has nowhere to go makes a dead letter.
+        if made.is_empty() && set_aside.is_none() && hand.faults.is_empty() {
+            return Ok(());
+        }
         self.tell(|out| {
             for (index, (to, failed)) in (0..).zip(made) {
                 let first = ndr::reported(&verdict.dispositions, to).next();
@@ -353,35 +357,43 @@ impl<'r> Walk<'r> {
     ) -> Option<Fault> {
         let desk = self.desk();
         let stage = Cell::new(Stage::Event);
-        let mark = self.part.mark();
+        let mark = self.part.mark_of(Stream::Events);
         let subject = hand.subject(attempts, self.context);
         let part = &mut self.part;
         let together = isolate(&stage, || {
             part.events(|out| {
-                for (index, disposition) in (first..).zip(dispositions) {
-                    desk.enter(Stage::Event, hand.marker);
-                    json::disposition(out, &subject, index, disposition);
-                }
+                let enter = || desk.enter(Stage::Event, hand.marker);
+                json::dispositions(out, &subject, first, dispositions, enter);
+                dispositions.len()
             });
         });
         let fault = together.err()?;
         // One by one, then: the ones that can't be told in full are told in numbers.
         part.roll_back_stream(Stream::Events, &mark);
         let strikes_each = desk.is_struck_in(Stage::Event);
+        let minimal = |part: &mut Part, index, disposition| {
+            part.events(|out| {
+                json::minimal(out, &subject, index, disposition);
+                1
+            });
+        };
         for (index, disposition) in (first..).zip(dispositions) {
             if strikes_each {
                 // What is known of deaths strikes again and again: throwing it costs time.
-                part.events(|out| json::minimal(out, &subject, index, disposition));
+                minimal(part, index, disposition);
                 continue;
             }
-            let mark = part.mark();
+            let mark = part.mark_of(Stream::Events);
             let alone = isolate(&stage, || {
                 desk.enter(Stage::Event, hand.marker);
-                part.events(|out| json::disposition(out, &subject, index, disposition));
+                part.events(|out| {
+                    json::disposition(out, &subject, index, disposition);
+                    1
+                });
             });
             if alone.is_err() {
                 part.roll_back_stream(Stream::Events, &mark);
-                part.events(|out| json::minimal(out, &subject, index, disposition));
+                minimal(part, index, disposition);
             }
         }
         Some(fault)
@@ -389,9 +401,14 @@ impl<'r> Walk<'r> {
 
     /// Appends events about a message as a whole; none of them, where that fails.
     fn tell(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let mark = self.part.mark();
+        let mark = self.part.mark_of(Stream::Events);
         let part = &mut self.part;
-        if isolate(&Cell::new(Stage::Event), || part.events(write)).is_err() {
+        let events = |out: &mut Vec<u8>| {
+            let start = out.len();
+            write(out);
+            memchr::memchr_iter(b'\n', out.get(start..).unwrap_or_default()).count()
+        };
+        if isolate(&Cell::new(Stage::Event), || part.events(events)).is_err() {
             self.part.roll_back_stream(Stream::Events, &mark);
         }
     }

@@ -9,7 +9,7 @@ use super::{Number, outcome_word};
 use crate::decide::{Disposition, Outcome};
 use crate::limits;
 use crate::mail::address::Mailbox;
-use crate::mail::envelope::{QueueId, ReversePath, write_hex};
+use crate::mail::envelope::{QueueId, ReversePath, hex, write_hex};
 
 /// What all events of a message share.
 #[derive(Clone, Copy, Debug)]
@@ -116,9 +116,35 @@ macro_rules! key {
 
 /// The event of a disposition.
 pub fn disposition(out: &mut Vec<u8>, subject: &Subject<'_, '_>, index: u32, d: &Disposition<'_>) {
-    let number = Number::of(d);
-    begin(out, subject.key, subject.attempts, subject.time, Sequence::Disposition(index), number);
-    about(out, subject);
+    dispositions(out, subject, index, std::slice::from_ref(d), || {});
+}
+
+/// The events of dispositions of one message, the first of which has this index; `before` is called
+/// before each.
+pub fn dispositions(
+    out: &mut Vec<u8>,
+    subject: &Subject<'_, '_>,
+    first: u32,
+    dispositions: &[Disposition<'_>],
+    mut before: impl FnMut(),
+) {
+    let mut shared = None;
+    for (index, d) in (first..).zip(dispositions) {
+        before();
+        let sequence = Sequence::Disposition(index);
+        begin(out, subject.key, subject.attempts, subject.time, sequence, Number::of(d));
+        // What they share is rendered for the first alone.
+        let start = out.len();
+        match shared.clone() {
+            Some(range) => out.extend_from_within(range),
+            None => about(out, subject),
+        }
+        shared.get_or_insert(start..out.len());
+        rest_of_disposition(out, index, d);
+    }
+}
+
+fn rest_of_disposition(out: &mut Vec<u8>, index: u32, d: &Disposition<'_>) {
     member_number(out, key!("index"), index);
     if let Some(ordinal) = d.ordinal {
         member_number(out, key!("ordinal"), ordinal);
@@ -135,7 +161,7 @@ pub fn disposition(out: &mut Vec<u8>, subject: &Subject<'_, '_>, index: u32, d: 
     if let Outcome::DeadLetter(reason) = d.outcome {
         member(out, key!("reason"), reason.text());
     }
-    end(out, number);
+    end(out, Number::of(d));
 }
 
 /// A report was made, that names `failed` recipients; `first` is the first of them.
@@ -255,7 +281,7 @@ fn begin(
     number: Number,
 ) {
     out.extend_from_slice(b"{\"id\":\"");
-    write_hex(key, 16, out);
+    out.extend_from_slice(&hex(key));
     out.push(b'-');
     write_number(out, u64::from(attempts));
     out.push(b'-');
@@ -326,6 +352,11 @@ fn member_number(out: &mut Vec<u8>, key: &str, value: u32) {
 }
 
 fn write_number(out: &mut Vec<u8>, value: u64) {
+    // Most are an index, a count.
+    if let digit @ 0..=9 = value {
+        out.push(b'0' + digit as u8);
+        return;
+    }
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
@@ -357,12 +388,26 @@ pub fn write_whole_text(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// Printable ASCII that needs no escape. Looks at all bytes, without a branch for each: most texts
-/// are.
+/// Printable ASCII that needs no escape. Looks at all bytes, eight at a time: most texts are.
 fn is_plain(text: &[u8]) -> bool {
-    text.iter().fold(true, |plain, b| {
-        plain & (matches!(b, b' '..=b'~') & !matches!(b, b'"') & !matches!(b, b'\\'))
-    })
+    let (words, rest) = text.as_chunks();
+    let mut last = [b' '; 8];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    words.iter().chain([&last]).fold(0, |odd, word| odd | odd_bytes(u64::from_le_bytes(*word))) == 0
+}
+
+/// The highest bit of each byte that isn't printable ASCII, or needs an escape, and perhaps of
+/// others then.
+const fn odd_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHEST: u64 = ONES << 7;
+    let ascii = word & !HIGHEST;
+    // With the highest bit set nothing is borrowed from the next byte.
+    let below_space = !((ascii | HIGHEST) - ONES * b' ' as u64);
+    let quote = !(((ascii ^ ONES * b'"' as u64) | HIGHEST) - ONES);
+    let backslash = !(((ascii ^ ONES * b'\\' as u64) | HIGHEST) - ONES);
+    let delete = !(((ascii ^ ONES * 0x7F) | HIGHEST) - ONES);
+    (word | below_space | quote | backslash | delete) & HIGHEST
 }
 
 fn write_character(out: &mut Vec<u8>, character: char) {

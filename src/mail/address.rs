@@ -139,8 +139,57 @@ const fn is_atext(byte: u8) -> bool {
         || matches!(byte, b'!' | b'*' | b'+' | b'-' | b'=' | b'?' | 0x80..)
 }
 
-fn is_utf8_where_needed(bytes: &[u8]) -> bool {
-    bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
+/// What a byte is to a text of labels with dots between them; no bit for any that may stand
+/// anywhere.
+const DOT: u8 = 1;
+/// It may not stand beside a dot, or at an end.
+const HYPHEN: u8 = 2;
+const NOT_ASCII: u8 = 4;
+const FORBIDDEN: u8 = 8;
+
+/// The bytes of a dot-string.
+static OF_LOCAL_PART: [u8; 256] = {
+    let mut kinds = [FORBIDDEN; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if is_atext(byte as u8) {
+            kinds[byte] = if byte < 0x80 { 0 } else { NOT_ASCII };
+        }
+        byte += 1;
+    }
+    kinds[b'.' as usize] = DOT;
+    kinds
+};
+
+/// The bytes of a domain. Underscores are taken: real hosts have them.
+static OF_DOMAIN: [u8; 256] = {
+    let mut kinds = OF_LOCAL_PART;
+    let mut byte = 0;
+    while byte < 0x80 {
+        if !(byte as u8).is_ascii_alphanumeric() {
+            kinds[byte] = FORBIDDEN;
+        }
+        byte += 1;
+    }
+    kinds[b'.' as usize] = DOT;
+    kinds[b'-' as usize] = HYPHEN;
+    kinds[b'_' as usize] = 0;
+    kinds
+};
+
+/// Labels of what may stand in them, none of them empty, with dots between them. Without a branch
+/// for each byte: what comes next in an address can't be foretold.
+fn is_dotted(bytes: &[u8], kinds: &[u8; 256]) -> bool {
+    let (mut seen, mut misplaced, mut before) = (0, 0, DOT);
+    for byte in bytes {
+        let kind = kinds.get(usize::from(*byte)).copied().unwrap_or(FORBIDDEN);
+        // Behind a dot a dot or a hyphen, behind a hyphen a dot.
+        misplaced |= before & (DOT & (kind | kind >> 1) | HYPHEN & kind << 1);
+        seen |= kind;
+        before = kind;
+    }
+    (seen & FORBIDDEN) | misplaced | (before & (DOT | HYPHEN)) == 0
+        && (seen & NOT_ASCII == 0 || std::str::from_utf8(bytes).is_ok())
 }
 
 /// Dot-string or quoted string (RFC 5321, 4.1.2), with UTF-8 (RFC 6531, 3.3).
@@ -156,43 +205,23 @@ fn is_local_part(bytes: &[u8]) -> bool {
                 _ => {}
             }
         }
-        return !escaped && is_utf8_where_needed(bytes);
+        return !escaped && std::str::from_utf8(bytes).is_ok();
     }
-    let mut after_dot = true;
-    for &byte in bytes {
-        match byte {
-            b'.' if after_dot => return false,
-            b'.' => after_dot = true,
-            _ if is_atext(byte) => after_dot = false,
-            _ => return false,
-        }
-    }
-    !after_dot && is_utf8_where_needed(bytes)
+    is_dotted(bytes, &OF_LOCAL_PART)
 }
 
-/// Domain or address literal (RFC 5321, 4.1.2 and 4.1.3). Underscores are taken: real hosts have
-/// them.
+/// Domain or address literal (RFC 5321, 4.1.2 and 4.1.3).
 fn is_domain(bytes: &[u8]) -> bool {
     if let [b'[', inner @ .., b']'] = bytes {
         return is_literal(inner);
     }
-    let mut label_len = 0;
-    let mut last = b'.';
-    for &byte in bytes {
-        match byte {
-            b'.' if label_len == 0 || last == b'-' => return false,
-            b'.' => label_len = 0,
-            b'-' if label_len == 0 => return false,
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | 0x80.. => label_len += 1,
-            _ => return false,
-        }
-        if label_len > 63 {
-            return false;
-        }
-        last = byte;
-    }
-    label_len > 0 && last != b'-' && is_utf8_where_needed(bytes)
+    let is_short = |label: &[u8]| label.len() <= LABEL_BYTES_MAX;
+    is_dotted(bytes, &OF_DOMAIN)
+        && (is_short(bytes) || bytes.split(|byte| *byte == b'.').all(is_short))
 }
+
+/// Longest label of a domain in octets (RFC 1035, 2.3.4).
+const LABEL_BYTES_MAX: usize = 63;
 
 /// The inside of an address literal (RFC 5321, 4.1.3): an IPv4 address, `IPv6:` and one, or `tag:`
 /// and printable text.

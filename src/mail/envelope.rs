@@ -108,23 +108,29 @@ fn write_name(name: &[u8], out: &mut Vec<u8>) {
 
 /// Appends upper case hexadecimal digits, at least `width`, which is at most 16.
 pub fn write_hex(value: u64, width: usize, out: &mut Vec<u8>) {
-    let [low, high] = [value, value >> 32].map(|half| hex_digits(half & 0xFFFF_FFFF));
-    let mut digits = [0; 16];
-    let (left, right) = digits.split_at_mut(8);
-    left.copy_from_slice(&high);
-    right.copy_from_slice(&low);
+    let digits = hex(value);
+    if width == digits.len() {
+        out.extend_from_slice(&digits);
+        return;
+    }
     let needed = (64 - value.leading_zeros() as usize).div_ceil(4).max(width).max(1);
     out.extend_from_slice(digits.get(16_usize.saturating_sub(needed)..).unwrap_or_default());
 }
 
+/// All sixteen digits of a number, in upper case.
+pub fn hex(value: u64) -> [u8; 16] {
+    let [high, low] = [value >> 32, value & 0xFFFF_FFFF].map(hex_digits);
+    (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
+}
+
 /// The eight digits of a number of 32 bits, all at once: each nibble gets a byte, and what is over
 /// nine the distance from behind `9` to `A`.
-fn hex_digits(half: u64) -> [u8; 8] {
+fn hex_digits(half: u64) -> u64 {
     let quarters = (half | half << 16) & 0x0000_FFFF_0000_FFFF;
     let bytes = (quarters | quarters << 8) & 0x00FF_00FF_00FF_00FF;
     let nibbles = (bytes | bytes << 4) & 0x0F0F_0F0F_0F0F_0F0F;
     let over_nine = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
-    (nibbles + 0x3030_3030_3030_3030 + over_nine * 7).to_be_bytes()
+    nibbles + 0x3030_3030_3030_3030 + over_nine * 7
 }
 
 /// What the sender wants back with a report (RFC 3461, 4.3).

@@ -4,7 +4,8 @@
 //! message's fate. A line that isn't a field is passed over. Nothing is decoded.
 
 use crate::limits;
-use memchr::{Memchr, memchr, memchr_iter};
+use memchr::memchr;
+use wide::u8x64;
 
 /// A header field: its name, and its value with its folding, without the last line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl<'a> Field<'a> {
 pub fn fields(content: &[u8]) -> Fields<'_> {
     let end = limits::HEADER_BYTES_MAX + b"\r\n".len();
     let content = content.get(..end).unwrap_or(content);
-    Fields { content, at: 0, line_feeds: memchr_iter(b'\n', content) }
+    Fields { content, at: 0, block: 0, line_feeds: line_feeds(content) }
 }
 
 /// Iterator of [`fields`].
@@ -42,8 +43,24 @@ pub fn fields(content: &[u8]) -> Fields<'_> {
 pub struct Fields<'a> {
     content: &'a [u8],
     at: usize,
-    /// All line feeds from `at` on: one search for the whole section.
-    line_feeds: Memchr<'a>,
+    /// Where the block begins that `line_feeds` are of.
+    block: usize,
+    /// The block's line feeds that aren't passed yet, a bit each.
+    line_feeds: u64,
+}
+
+/// Bytes whose line feeds are looked for at once: lines are short, and a search for each costs more
+/// than what it looks at.
+const BLOCK: usize = 64;
+
+/// The line feeds of the first [`BLOCK`] bytes, a bit each.
+fn line_feeds(bytes: &[u8]) -> u64 {
+    let block = bytes.first_chunk::<BLOCK>().copied().unwrap_or_else(|| {
+        let mut block = [0; BLOCK];
+        block.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        block
+    });
+    u8x64::new(block).simd_eq(u8x64::splat(b'\n')).to_bitmask()
 }
 
 impl Fields<'_> {
@@ -54,7 +71,16 @@ impl Fields<'_> {
 
     /// Behind the line that begins where the last one ended.
     fn line_end(&mut self) -> usize {
-        self.line_feeds.next().map_or(self.content.len(), |at| at + 1)
+        while self.line_feeds == 0 {
+            self.block += BLOCK;
+            match self.content.get(self.block..) {
+                Some(rest) if !rest.is_empty() => self.line_feeds = line_feeds(rest),
+                _ => return self.content.len(),
+            }
+        }
+        let bit = self.line_feeds.trailing_zeros() as usize;
+        self.line_feeds &= self.line_feeds - 1;
+        self.block + bit + 1
     }
 }
 
@@ -62,9 +88,7 @@ impl<'a> Fields<'a> {
     /// The next line with its continuation lines: a field, if it has a name.
     fn next_line(&mut self) -> Option<&'a [u8]> {
         let start = self.at;
-        if start >= self.content.len()
-            || matches!(self.content.get(start..)?, [b'\n', ..] | [b'\r', b'\n', ..])
-        {
+        if matches!(self.content.get(start..)?, [] | [b'\n', ..] | [b'\r', b'\n', ..]) {
             return None;
         }
         let mut end = self.line_end();
@@ -114,7 +138,7 @@ pub fn strip_line_end(line: &[u8]) -> &[u8] {
 /// [`limits::HEADER_BYTES_MAX`] where it is longer than that, by whatever.
 pub fn section_len(content: &[u8]) -> usize {
     let mut fields = fields(content);
-    while fields.next().is_some() {}
+    while fields.next_line().is_some() {}
     fields.position()
 }
 
@@ -172,39 +196,42 @@ impl<'a> HeaderFacts<'a> {
         let mut content_type_seen = false;
         let mut fields = fields(content);
         while let Some(line) = fields.next_line() {
-            // Most fields are told apart by their first byte alone.
-            let value = |name: &str| value_of(line, name);
-            match line.first().map(u8::to_ascii_lowercase) {
-                Some(b'r') => {
-                    if let Some(value) = value("Received") {
+            // Most fields are told apart by their first two bytes alone.
+            let [first, second, ..] = *line else { continue };
+            match [first | 0x20, second | 0x20] {
+                [b'r', b'e'] => {
+                    if let Some(value) = value_of(line, b"Received") {
                         facts.hops = facts.hops.saturating_add(1);
                         facts.received = facts.received.or(Some(value));
-                    } else if let Some(value) = value("Return-Path") {
+                    } else if let Some(value) = value_of(line, b"Return-Path") {
                         facts.return_path = facts.return_path.or(Some(value.trim_ascii()));
                     }
                 }
-                Some(b'd') => {
-                    if let Some(value) = value("Delivered-To") {
+                [b'd', b'e' | b'a'] => {
+                    if let Some(value) = value_of(line, b"Delivered-To") {
                         facts.delivered_to(value.trim_ascii());
-                    } else if let Some(value) = value("Date") {
+                    } else if let Some(value) = value_of(line, b"Date") {
                         facts.date = facts.date.or(Some(value));
                     }
                 }
-                Some(b't') => facts.destination(value("To")),
-                Some(b'b') => facts.destination(value("Bcc")),
-                Some(b'c') => {
-                    facts.destination(value("Cc"));
-                    if let Some(value) = value("Content-Type").filter(|_| !content_type_seen) {
+                [b't', b'o'] => facts.destination(value_of(line, b"To")),
+                [b'b', b'c'] => facts.destination(value_of(line, b"Bcc")),
+                [b'c', b'c'] => facts.destination(value_of(line, b"Cc")),
+                [b'c', b'o'] => {
+                    if let Some(value) =
+                        value_of(line, b"Content-Type").filter(|_| !content_type_seen)
+                    {
                         content_type_seen = true;
                         facts.is_report = is_report(value.trim_ascii());
                     }
                 }
-                Some(b'x') => {
-                    if let Some(value) = value("X-Original-To") {
+                [b'x', b'-'] => {
+                    if let Some(value) = value_of(line, b"X-Original-To") {
                         facts.recipients.push((RecipientField::XOriginalTo, value.trim_ascii()));
                     } else if cfg!(feature = "fault-injection") {
-                        facts.fault =
-                            value("X-Inqueue-Fault").map(<[u8]>::trim_ascii).or(facts.fault);
+                        facts.fault = value_of(line, b"X-Inqueue-Fault")
+                            .map(<[u8]>::trim_ascii)
+                            .or(facts.fault);
                     }
                 }
                 _ => {}
@@ -227,9 +254,14 @@ impl<'a> HeaderFacts<'a> {
 }
 
 /// The value of a line, if it is the field `name`: nothing but white space stands before the colon.
-fn value_of<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let (start, mut rest) = line.split_at_checked(name.len())?;
-    if !start.eq_ignore_ascii_case(name.as_bytes()) {
+fn value_of<'a, const LEN: usize>(line: &'a [u8], name: &[u8; LEN]) -> Option<&'a [u8]> {
+    let (start, mut rest) = line.split_first_chunk::<LEN>()?;
+    // Of a letter one bit doesn't count. All bytes are looked at, without a branch for each.
+    let differs = start.iter().zip(name).fold(0, |differs, (byte, wanted)| {
+        let counts = if wanted.is_ascii_alphabetic() { !0x20 } else { 0xFF };
+        differs | (byte ^ wanted) & counts
+    });
+    if differs != 0 {
         return None;
     }
     while let [b' ' | b'\t', behind @ ..] = rest {

@@ -59,14 +59,16 @@ impl EnhancedStatus {
 
     /// Appends it as text.
     pub fn write(self, out: &mut Vec<u8>) {
-        for (index, number) in [self.class, self.subject, self.detail].into_iter().enumerate() {
+        let Self { class, subject, detail } = self;
+        if let (0..=9, 0..=9, 0..=9) = (class, subject, detail) {
+            out.extend_from_slice(&[b'0' + class, b'.', b'0' + subject, b'.', b'0' + detail]);
+            return;
+        }
+        for (index, number) in [class, subject, detail].into_iter().enumerate() {
             if index > 0 {
                 out.push(b'.');
             }
-            match number {
-                0..=9 => out.push(b'0' + number),
-                _ => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
-            }
+            out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         }
     }
 

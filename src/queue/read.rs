@@ -380,7 +380,7 @@ impl<'l> Load<'l> {
                 bytes::read_exactly(&mut file, entry.size, arena).map_err(failed)?;
                 PieceBytes::Arena(start..arena.len())
             };
-            let stop = matches!(bytes, PieceBytes::Own(_)) || arena.len() > limits::BUFFER_BYTES;
+            let stop = matches!(bytes, PieceBytes::Own(_)) || arena.len() > limits::BATCH_BYTES;
             pieces.push(Piece { name: entry.name, bytes });
             if stop {
                 break;

@@ -125,6 +125,30 @@ impl<T> PerStream<T> {
         }
     }
 
+    /// Each with its stream, in the order of [`Stream::ALL`].
+    pub const fn each(&self) -> [(Stream, &T); Stream::ALL.len()] {
+        [
+            (Stream::Accepted, &self.accepted),
+            (Stream::Ndr, &self.ndr),
+            (Stream::Deferred, &self.deferred),
+            (Stream::DeadLetter, &self.dead_letter),
+            (Stream::Quarantine, &self.quarantine),
+            (Stream::Events, &self.events),
+        ]
+    }
+
+    /// The same, to be changed.
+    pub const fn each_mut(&mut self) -> [(Stream, &mut T); Stream::ALL.len()] {
+        [
+            (Stream::Accepted, &mut self.accepted),
+            (Stream::Ndr, &mut self.ndr),
+            (Stream::Deferred, &mut self.deferred),
+            (Stream::DeadLetter, &mut self.dead_letter),
+            (Stream::Quarantine, &mut self.quarantine),
+            (Stream::Events, &mut self.events),
+        ]
+    }
+
     /// Makes one from each.
     pub fn map<U>(&self, mut make: impl FnMut(Stream, &T) -> U) -> PerStream<U> {
         PerStream {

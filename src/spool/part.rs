@@ -39,11 +39,12 @@ struct Buffer {
 }
 
 /// A state of the buffers, to which they can be taken back.
-#[derive(Clone, Debug)]
-pub struct Mark(PerStream<BufferMark>);
+#[derive(Debug)]
+pub struct Mark([BufferMark; Stream::ALL.len()]);
 
-#[derive(Clone, Debug)]
-struct BufferMark {
+/// A state of one stream's buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct BufferMark {
     data: usize,
     inserts: usize,
     inserted_bytes: u64,
@@ -84,30 +85,24 @@ impl Part {
 
     /// The state now.
     pub fn mark(&self) -> Mark {
-        Mark(self.streams.map(|_, buffer| BufferMark {
-            data: buffer.data.len(),
-            inserts: buffer.inserts.len(),
-            inserted_bytes: buffer.inserted_bytes,
-            records: buffer.records,
-            seal: buffer.seal,
-        }))
+        Mark(self.streams.each().map(|(_, buffer)| buffer.mark()))
+    }
+
+    /// The state of one stream now.
+    pub fn mark_of(&self, stream: Stream) -> BufferMark {
+        self.streams.get(stream).mark()
     }
 
     /// Takes all streams back to a state since which nothing was settled.
     pub fn roll_back(&mut self, mark: &Mark) {
-        for stream in Stream::ALL {
-            self.roll_back_stream(stream, mark);
+        for ((_, buffer), mark) in self.streams.each_mut().into_iter().zip(&mark.0) {
+            buffer.roll_back(mark);
         }
     }
 
     /// Takes one stream back.
-    pub fn roll_back_stream(&mut self, stream: Stream, mark: &Mark) {
-        let (buffer, mark) = (self.streams.get_mut(stream), mark.0.get(stream));
-        buffer.data.truncate(mark.data);
-        buffer.inserts.truncate(mark.inserts);
-        buffer.inserted_bytes = mark.inserted_bytes;
-        buffer.records = mark.records;
-        buffer.seal = mark.seal;
+    pub fn roll_back_stream(&mut self, stream: Stream, mark: &BufferMark) {
+        self.streams.get_mut(stream).roll_back(mark);
     }
 
     /// Appends a message's record to a stream.
@@ -140,13 +135,12 @@ impl Part {
         }
     }
 
-    /// Appends events, which `write` renders as whole lines.
-    pub fn events(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Appends events, which `write` renders as whole lines; it gives how many.
+    pub fn events(&mut self, write: impl FnOnce(&mut Vec<u8>) -> usize) {
         let buffer = &mut self.streams.events;
         let start = buffer.data.len();
-        write(&mut buffer.data);
+        buffer.records += write(&mut buffer.data) as u64;
         let lines = buffer.data.get(start..).unwrap_or_default();
-        buffer.records += memchr::memchr_iter(b'\n', lines).count() as u64;
         buffer.seal = crc32c::crc32c_append(buffer.seal, lines);
     }
 
@@ -156,8 +150,7 @@ impl Part {
     /// # Errors
     /// A file can't be made or written.
     pub fn settle(&mut self, folder: &RunFolder, content: Content<'_>) -> Result<(), SpoolError> {
-        for stream in Stream::ALL {
-            let buffer = self.streams.get_mut(stream);
+        for (stream, buffer) in self.streams.each_mut() {
             if !buffer.inserts.is_empty() {
                 buffer.write(folder, stream, self.number, buffer.data.len(), content)?;
             }
@@ -179,7 +172,7 @@ impl Part {
 
     /// Bytes that wait in the buffers.
     pub fn waiting(&self) -> usize {
-        Stream::ALL.iter().map(|stream| self.streams.get(*stream).data.len()).sum()
+        self.streams.each().iter().map(|(_, buffer)| buffer.data.len()).sum()
     }
 
     /// Writes what waits, but for tails: files are longer by whole pages after it.
@@ -282,6 +275,24 @@ impl Part {
 }
 
 impl Buffer {
+    fn mark(&self) -> BufferMark {
+        BufferMark {
+            data: self.data.len(),
+            inserts: self.inserts.len(),
+            inserted_bytes: self.inserted_bytes,
+            records: self.records,
+            seal: self.seal,
+        }
+    }
+
+    fn roll_back(&mut self, mark: &BufferMark) {
+        self.data.truncate(mark.data);
+        self.inserts.truncate(mark.inserts);
+        self.inserted_bytes = mark.inserted_bytes;
+        self.records = mark.records;
+        self.seal = mark.seal;
+    }
+
     /// Writes up to a round offset of the file, where no content is to be put in.
     fn write_round(
         &mut self,

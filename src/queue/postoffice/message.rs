@@ -174,7 +174,7 @@ impl BagReader {
                 None => PieceKind::Damage(DamageKind::TornTail),
             };
             pieces.push(Piece { offset, length: bytes.len() as u64, kind });
-            if arena.len() > limits::BUFFER_BYTES {
+            if arena.len() > limits::BATCH_BYTES {
                 break;
             }
         }

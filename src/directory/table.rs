@@ -1,0 +1,215 @@
+//! A table of mailboxes that is built once and then only looked up in.
+//!
+//! A look-up in a queue's middle finds nothing of it in the processor's caches: what counts is how
+//! many places it touches. Here these are two, a slot and a record; what most mailboxes have in
+//! common stands once. Not here: reading a directory, and errors in it. Invariants: keys are in
+//! lower case; a look-up takes no memory, and changes none.
+
+use crate::mail::address::Mailbox;
+
+/// What is known of each mailbox.
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    /// A power of two of them, at most half of them taken: 0, or a tag of the mailbox's hash, and
+    /// in the lower bits one more than where its record begins.
+    slots: Vec<u64>,
+    /// For each mailbox the number of its rule (4 bytes), the lengths of its local-part and its
+    /// domain (2 each), and both.
+    records: Vec<u8>,
+    /// The first is the one that most have.
+    rules: Vec<T>,
+    len: usize,
+}
+
+/// Bits of a slot that say where a record begins: a terabyte of them.
+const PLACE_BITS: u32 = 40;
+const PLACE: u64 = (1 << PLACE_BITS) - 1;
+
+/// A record without its mailbox.
+const HEAD_LEN: usize = 8;
+
+impl<T: PartialEq> Table<T> {
+    /// Builds it from mailboxes, of which no two are the same, in lower case; `most` is what most
+    /// of them have.
+    pub(super) fn new<'k>(
+        most: T,
+        entries: impl ExactSizeIterator<Item = (Mailbox<'k>, T)>,
+    ) -> Self {
+        let slots = vec![0; (entries.len() * 2).next_power_of_two()];
+        let mut table = Self { slots, records: Vec::new(), rules: vec![most], len: 0 };
+        for (mailbox, rule) in entries {
+            table.add(mailbox, rule);
+        }
+        table.records.shrink_to_fit();
+        table
+    }
+
+    fn add(&mut self, mailbox: Mailbox<'_>, rule: T) {
+        let length = |part: &[u8]| u16::try_from(part.len());
+        let (Ok(local_len), Ok(domain_len)) = (length(mailbox.local_part), length(mailbox.domain))
+        else {
+            // No mailbox that is looked up is that long.
+            return;
+        };
+        let number = if self.rules.first() == Some(&rule) { 0 } else { self.rules.len() };
+        if number > 0 {
+            self.rules.push(rule);
+        }
+        let place = self.records.len() as u64 + 1;
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        self.records.extend_from_slice(&number.to_le_bytes());
+        self.records.extend_from_slice(&local_len.to_le_bytes());
+        self.records.extend_from_slice(&domain_len.to_le_bytes());
+        self.records.extend_from_slice(mailbox.local_part);
+        self.records.extend_from_slice(mailbox.domain);
+        let hash = hash(mailbox);
+        for at in self.probe(hash) {
+            match self.slots.get_mut(at) {
+                Some(slot) if *slot != 0 => {}
+                Some(slot) => {
+                    *slot = hash & !PLACE | place & PLACE;
+                    break;
+                }
+                None => return,
+            }
+        }
+        self.len += 1;
+    }
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), records: Vec::new(), rules: Vec::new(), len: 0 }
+    }
+}
+
+impl<T> Table<T> {
+    /// How many mailboxes are in it.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What is known of a mailbox; case of ASCII letters doesn't count.
+    pub(super) fn get(&self, mailbox: Mailbox<'_>) -> Option<&T> {
+        let hash = hash(mailbox);
+        for at in self.probe(hash) {
+            let slot = *self.slots.get(at)?;
+            if slot == 0 {
+                return None;
+            }
+            if slot & !PLACE == hash & !PLACE
+                && let Some(number) = self.number(slot & PLACE, mailbox)
+            {
+                return self.rules.get(number);
+            }
+        }
+        None
+    }
+
+    /// Slots that a hash may be in, in their order: without end, but half of all are free.
+    fn probe(&self, hash: u64) -> impl Iterator<Item = usize> + use<T> {
+        let mask = self.slots.len().wrapping_sub(1);
+        #[expect(clippy::cast_possible_truncation, reason = "the lower bits are what is wanted")]
+        let first = hash as usize;
+        (0..=mask).map(move |step| first.wrapping_add(step) & mask)
+    }
+
+    /// The number of a record's rule, if it is that of the mailbox.
+    fn number(&self, place: u64, mailbox: Mailbox<'_>) -> Option<usize> {
+        let record = self.records.get(usize::try_from(place).ok()?.checked_sub(1)?..)?;
+        let (head, rest) = record.split_first_chunk::<HEAD_LEN>()?;
+        let [n0, n1, n2, n3, l0, l1, d0, d1] = *head;
+        let lengths = [[l0, l1], [d0, d1]].map(|bytes| usize::from(u16::from_le_bytes(bytes)));
+        let [local_len, domain_len] = lengths;
+        let (local_part, rest) = rest.split_at_checked(local_len)?;
+        let is_it = is_same(mailbox.local_part, local_part)
+            && is_same(mailbox.domain, rest.get(..domain_len)?);
+        is_it.then_some(u32::from_le_bytes([n0, n1, n2, n3]) as usize)
+    }
+}
+
+/// A hash of a mailbox, without regard to the case of ASCII letters.
+fn hash(mailbox: Mailbox<'_>) -> u64 {
+    let lengths = mailbox.local_part.len() << 16 ^ mailbox.domain.len();
+    let words = words(mailbox.local_part).chain(words(mailbox.domain));
+    words.fold(lengths as u64, |hash, word| {
+        // The two halves of a product: each bit of a word reaches all of the hash.
+        let product = u128::from(hash ^ lower(word)) * 0x9E37_79B9_7F4A_7C15;
+        (product as u64) ^ (product >> 64) as u64
+    })
+}
+
+/// Bytes as words; the last overlaps the one before, so that none is part empty, but for bytes that
+/// are less than a word.
+fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    let (whole, rest) = bytes.as_chunks();
+    let last = match bytes.last_chunk() {
+        _ if rest.is_empty() => None,
+        Some(last) => Some(*last),
+        None => {
+            let mut last = [0; 8];
+            last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            Some(last)
+        }
+    };
+    whole.iter().copied().chain(last).map(u64::from_le_bytes)
+}
+
+/// A word with its ASCII letters in lower case.
+const fn lower(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHEST: u64 = ONES << 7;
+    let ascii = word & !HIGHEST;
+    // A byte's highest bit is set where it is `A` or more, and where it is more than `Z`.
+    let from_a = ascii + ONES * (0x80 - b'A' as u64);
+    let behind_z = ascii + ONES * (0x7F - b'Z' as u64);
+    let is_upper = (from_a ^ behind_z) & !word & HIGHEST;
+    word | is_upper >> 2
+}
+
+/// Whether bytes are those of a key, which is in lower case.
+fn is_same(bytes: &[u8], key: &[u8]) -> bool {
+    bytes.len() == key.len() && words(bytes).zip(words(key)).all(|(word, key)| lower(word) == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    proptest! {
+        #[test]
+        fn words_are_in_lower_case_byte_by_byte(bytes in any::<[u8; 8]>()) {
+            let expect = bytes.map(|byte| byte.to_ascii_lowercase());
+            prop_assert_eq!(lower(u64::from_le_bytes(bytes)).to_le_bytes(), expect);
+        }
+
+        /// It finds what a table of the standard library finds, in any case, and nothing else.
+        #[test]
+        fn it_finds_what_was_put_in(
+            keys in proptest::collection::hash_map("[a-z]{0,9}", 0_u8..4, 0..40),
+            others in proptest::collection::vec("[a-cA-C]{0,3}", 0..40),
+        ) {
+            let mailbox = |local_part| Mailbox { local_part, domain: b"x.example" };
+            let entries = keys.iter().map(|(key, rule)| (mailbox(key.as_bytes()), *rule));
+            let table = Table::new(1, entries);
+            prop_assert_eq!(table.len(), keys.len());
+            let upper: Vec<_> = keys.keys().map(|key| key.to_ascii_uppercase()).collect();
+            for asked in keys.keys().chain(&others).chain(&upper) {
+                let expect = keys.get(&asked.to_ascii_lowercase());
+                prop_assert_eq!(table.get(mailbox(asked.as_bytes())), expect);
+                let elsewhere = Mailbox { local_part: asked.as_bytes(), domain: b"x.exampl" };
+                prop_assert_eq!(table.get(elsewhere), None);
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_table_has_nothing() {
+        let nobody: HashMap<&str, u8> = HashMap::new();
+        let mailbox = Mailbox { local_part: b"a", domain: b"b" };
+        assert_eq!(Table::new(1, nobody.values().map(|rule| (mailbox, *rule))).get(mailbox), None);
+        assert_eq!(Table::<u8>::default().get(mailbox), None);
+    }
+}
