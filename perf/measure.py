@@ -105,10 +105,12 @@ class Taken:
 
 @dataclass
 class Row:
-    """A command that is measured. `writes`: what it writes, removed before and after it."""
+    """A command that is measured. `writes`: what it writes, removed before it, and after it too
+    where it isn't kept for the next."""
     name: str
     command: list
     writes: list = field(default_factory=list)
+    keeps: bool = False
     output: str = None       # its standard output; nowhere where this is None
     codes: tuple = (0,)
     rounds: int = None       # fewer than the others, for what takes long
@@ -176,7 +178,8 @@ def in_turn(rows, rounds, after=None):
                     after(row)
             else:
                 row.taken.append(taken)
-            remove(row.writes)
+            if not row.keeps:
+                remove(row.writes)
             tell(f"round {number} of {rounds}: {row.name}: {taken.seconds:.3f} s")
     tell("")
 
