@@ -5,7 +5,8 @@ usage: target/plots/bin/python perf/chart.py NAME.chart.json
 
 The description: {"title", "note", "columns", "panels": [panel...]}. A panel has "title", "x" and
 "y" (texts at the axes), "log": "", "x", "y" or "xy", and one of
-    "bars":  [{"label", "value", "low", "high", "ours"}...]   horizontal, the first on top
+    "bars":  [{"label", "value", "low", "high", "text", "ours"}...]   horizontal, the first on top;
+             with "limit": the axis ends there, and what is longer is cut off
     "lines": [{"label", "x": [...], "y": [...], "low": [...], "high": [...]}...]
 with "marks": [{"at", "label"}...], lines across at values (of bars down, of lines across).
 The same description gives the same bytes with the same matplotlib.
@@ -13,6 +14,7 @@ The same description gives the same bytes with the same matplotlib.
 
 import json
 import sys
+import textwrap
 
 import matplotlib
 
@@ -35,10 +37,18 @@ def bars(axes, panel):
               color=[OURS if row.get("ours") else OTHERS for row in rows])
     axes.set_yticks(places, [row["label"] for row in rows])
     axes.invert_yaxis()
+    limit = panel.get("limit", max(values))
     for place, row in enumerate(rows):
-        axes.annotate(row.get("text", f"{row['value']:.3g}"), (row.get("high", row["value"]), place),
-                      xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
-    axes.margins(x=0.15)
+        text, end = row.get("text", f"{row['value']:.3g}"), row.get("high", row["value"])
+        if row["value"] > limit:
+            axes.annotate(f"{text}  →", (limit, place), xytext=(-6, 0), ha="right",
+                          textcoords="offset points", va="center", fontsize=8)
+        else:
+            axes.annotate(text, (min(end, limit), place), xytext=(4, 0),
+                          textcoords="offset points", va="center", fontsize=8)
+    axes.margins(x=0.3)
+    if "limit" in panel:
+        axes.set_xlim(0, limit)
     for mark in panel.get("marks", []):
         axes.axvline(mark["at"], color=MARK, linewidth=0.9, linestyle="--", label=mark["label"])
 
@@ -83,7 +93,7 @@ def draw(description):
             axes.legend(fontsize=8, frameon=False)
     figure.suptitle(description["title"], x=0.01, ha="left", fontsize=12, weight="bold")
     if description.get("note"):
-        figure.supxlabel(description["note"], x=0.01, ha="left", fontsize=7, color="#555555")
+        figure.supxlabel(textwrap.fill(description["note"], 70 + 80 * columns), x=0.01, ha="left", fontsize=7, color="#555555")
     return figure
 
 

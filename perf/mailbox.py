@@ -16,6 +16,7 @@ import argparse
 import collections
 import email
 import email.message
+import email.policy
 import email.utils
 import json
 import mailbox
@@ -51,22 +52,31 @@ def sender(message):
     return "" if path in ("MAILER-DAEMON", "<>") else path.strip().strip("<>")
 
 
+# Addresses may be UTF-8, and lines as long as they are.
+POLICY = email.policy.compat32.clone(max_line_length=None)
+
+
+def utf8(text):
+    """A text as email takes raw bytes: it writes them again as they are."""
+    return text.encode("utf-8", "replace").decode("ascii", "surrogateescape")
+
+
 def header_block(fields):
-    block = email.message.Message()
+    block = email.message.Message(POLICY)
     for name, value in fields:
-        block[name] = value
+        block[name] = utf8(value)
     return block
 
 
 def report(to, failed, message):
     """A report about the recipients that failed (RFC 3464)."""
-    out = email.message.Message()
-    out["From"], out["To"] = "MAILER-DAEMON@mta.example", to
+    out = email.message.Message(POLICY)
+    out["From"], out["To"] = "MAILER-DAEMON@mta.example", utf8(to)
     out["Subject"], out["Auto-Submitted"] = "Undelivered Mail Returned to Sender", "auto-replied"
     out["Date"], out["Message-ID"] = email.utils.formatdate(), email.utils.make_msgid(domain="mta.example")
     out["MIME-Version"] = "1.0"
     out.add_header("Content-Type", "multipart/report", report_type="delivery-status")
-    text, status, headers = (email.message.Message() for _ in range(3))
+    text, status, headers = (email.message.Message(POLICY) for _ in range(3))
     text.set_payload("".join(f"{address}: no such mailbox\n" for address in failed), "utf-8")
     blocks = [[("Reporting-MTA", "dns;mta.example")]] + [
         [("Final-Recipient", f"rfc822;{address}"), ("Action", "failed"), ("Status", "5.1.1")]
@@ -74,7 +84,7 @@ def report(to, failed, message):
     status["Content-Type"] = "message/delivery-status"
     status.set_payload([header_block(block) for block in blocks])
     headers["Content-Type"] = "text/rfc822-headers"
-    headers.set_payload("".join(f"{name}: {value}\n" for name, value in message.items()))
+    headers.set_payload("".join(f"{name}: {utf8(str(value))}\n" for name, value in message.items()))
     out.set_payload([text, status, headers])
     return out.as_bytes()
 

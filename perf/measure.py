@@ -14,6 +14,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 
@@ -63,7 +64,7 @@ def generate(programs, folder, messages, form, hazards="unknown-recipient=0.1", 
     if read(made_by) != " ".join(command):
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([os.path.join(programs, "inqueue-gen"), *command, "--out", folder],
-                       check=True, stdout=subprocess.DEVNULL)
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with open(made_by, "w", encoding="utf-8") as file:
             file.write(" ".join(command))
     return load
@@ -144,18 +145,20 @@ def timed(row, watch=False):
     os.sync()  # What others have left to write isn't this command's work.
     if callable(row.command):
         return Taken(row.command(), 0)
-    with open(row.output or os.devnull, "wb") as output:
+    with open(row.output or os.devnull, "wb") as output, tempfile.TemporaryFile() as said:
         begun = time.perf_counter()
-        process = subprocess.Popen(row.command, stdout=output)
+        process = subprocess.Popen(row.command, stdout=output, stderr=said)
         peak = 0
         while watch and os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             peak = max(peak, anonymous(process.pid))
             time.sleep(0.002)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in row.codes:
-        sys.exit(f"{row.name}: exit code {process.returncode}: {' '.join(row.command)}")
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in row.codes:
+            said.seek(0)
+            sys.exit(f"{row.name}: exit code {process.returncode}: {' '.join(row.command)}\n"
+                     f"{said.read().decode(errors='replace')[-2000:]}")
     return Taken(seconds, usage.ru_utime + usage.ru_stime, peak, process.returncode)
 
 
