@@ -137,6 +137,15 @@ def anonymous(pid):
     return total
 
 
+def watched(pid):
+    """The most KiB of anonymous memory that a process has until it ends."""
+    peak = 0
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        peak = max(peak, anonymous(pid))
+        time.sleep(0.002)
+    return peak
+
+
 def timed(row, watch=False):
     """Runs a row's command once. To `watch` its memory costs time: look at it in another run."""
     remove(row.writes)
@@ -148,11 +157,12 @@ def timed(row, watch=False):
     with open(row.output or os.devnull, "wb") as output, tempfile.TemporaryFile() as said:
         begun = time.perf_counter()
         process = subprocess.Popen(row.command, stdout=output, stderr=said)
-        peak = 0
-        while watch and os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            peak = max(peak, anonymous(process.pid))
-            time.sleep(0.002)
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            peak = watched(process.pid) if watch else 0
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.terminate()  # It doesn't go on alone.
+            raise
         seconds = time.perf_counter() - begun
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode not in row.codes:
@@ -226,7 +236,8 @@ def machine(folder=ROOT):
                 if line.startswith("model name")), platform.machine())
     memory = next(int(line.split()[1]) for line in read("/proc/meminfo").splitlines()
                   if line.startswith("MemTotal:"))
-    dirty = " with changes" if output_of("git", "status", "--porcelain", "--", "src", "perf") else ""
+    built_of = ("src", "data-gen", "perf", "Cargo.lock", ":!perf/record")
+    dirty = " with changes" if output_of("git", "status", "--porcelain", "--", *built_of) else ""
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "processors": f"{os.cpu_count()} x {cpu}",
