@@ -1,4 +1,4 @@
-//! What a competent person writes in an afternoon: judges an mbox, in parallel, with good libraries.
+//! What a competent person writes in an afternoon: judges an mbox in parallel, by good libraries.
 //!
 //! The mbox is mapped and cut at its `From ` lines; rayon deals the messages out; mail-parser reads
 //! them (header sections, or with `--full` everything); each recipient is looked up in the
