@@ -15,10 +15,12 @@ use crate::mail::envelope::{Envelope, QueueId, Recipient};
 use crate::mail::header::HeaderFacts;
 use crate::queue::envelope::{self, Read, RecipientOrder};
 use crate::queue::segment::write::Payload;
-use crate::queue::{Buffers, Damage, Found, Framed, Frames, QueueError, Source, Span, Visit};
+use crate::queue::{Buffers, Damage, DamageKind, Found, Framed, Frames};
+use crate::queue::{Queue, QueueError, Source, Span, Visit};
 use crate::spool::commits::Commit;
 use crate::spool::folder::{self, Planned};
 use crate::spool::record::{FAULT, Known, Origin, outcome_number};
+use crate::spool::refer::Referrer;
 use crate::spool::{PerStream, Stream, drain};
 use std::collections::HashSet;
 use std::path::Path;
@@ -47,6 +49,8 @@ pub(super) fn audit(
         hand: Hand::of(&planned.plan.options),
         last: PerStream::default(),
         without_content: HashSet::new(),
+        queue: planned.plan.queue_of(&planned.queues, commit.part).map(|(queue, _)| queue),
+        refers: Referrer::of(&planned.plan, commit.part),
         has_all_contents: true,
         scratch: Vec::new(),
     };
@@ -55,7 +59,10 @@ pub(super) fn audit(
             (Some(list), Span::Files(first, end)) if drain::is_begun(run) => {
                 auditor.replay(list, *first..*end);
             }
-            _ => queue.read(span, buffers, &mut auditor)?,
+            _ => {
+                let read = queue.read(span, buffers, &mut auditor);
+                read.map_err(|error| auditor.unreadable(error))?;
+            }
         }
     }
     let Auditor { books, mut report, has_all_contents, .. } = auditor;
@@ -80,7 +87,10 @@ pub(super) struct Auditor<'s, 'm> {
     hand: Hand<'m>,
     /// The last record that was claimed, and the last event: they come in the order of the queue.
     last: PerStream<usize>,
-    /// Offsets of messages, of the bag in hand, whose content isn't known.
+    pub(super) queue: Option<&'m Queue>,
+    /// Where accepted mail stays in the queue: what makes its references.
+    pub(super) refers: Option<Referrer>,
+    /// Offsets of messages, of the bag or segment in hand, whose content isn't known.
     pub(super) without_content: HashSet<u64>,
     /// False where the size of a content is known to the commit log alone.
     pub(super) has_all_contents: bool,
@@ -88,10 +98,10 @@ pub(super) struct Auditor<'s, 'm> {
 }
 
 /// A message of the queue, framed and read again.
-struct Again<'c, 'a> {
-    name: &'a [u8],
-    found: Found<'a>,
-    checksum: u32,
+pub(super) struct Again<'c, 'a> {
+    pub(super) name: &'a [u8],
+    pub(super) found: Found<'a>,
+    pub(super) checksum: u32,
     envelope: &'c Envelope<'a>,
     recipients: &'c [Recipient<'a>],
     /// The name that it has by its place, or its file, alone.
@@ -105,7 +115,7 @@ impl Again<'_, '_> {
 }
 
 impl Auditor<'_, '_> {
-    fn message<'a>(
+    pub(super) fn message<'a>(
         &mut self,
         source: &Source<'a>,
         mut found: Found<'a>,
@@ -124,9 +134,13 @@ impl Auditor<'_, '_> {
                 return self.damage(source, damage);
             }
         };
+        let name = envelope::file_name(source, &found);
+        if self.is_altered(name, &found, checksum) {
+            let (offset, length, kind) = (found.offset, found.length, DamageKind::Content);
+            return self.damage(source, Damage { offset, length, kind });
+        }
         self.report.messages += 1;
         let checksum = checksum.unwrap_or_else(|| found.content.checksum());
-        let name = envelope::file_name(source, &found);
         let place_id = envelope::queue_id(source, &found);
         let again = Again { name, found, checksum, envelope: &envelope, recipients, place_id };
         let records = self.claim_records(name, found.offset);
@@ -346,7 +360,7 @@ impl Auditor<'_, '_> {
             envelope: again.envelope,
             recipients: again.recipients,
             origin: Origin { name: again.name, offset, length },
-            payload: Payload { content, len: content.len(), checksum: again.checksum },
+            payload: Payload::known(content, again.checksum),
             key,
             entries,
             records,
@@ -480,8 +494,9 @@ impl Auditor<'_, '_> {
             problems.push("gives another length of the queued message");
         }
         if record.stream != Stream::Ndr {
-            if !record.holds(again.found.content, again.checksum) {
-                problems.push("has another content");
+            if !self.holds(record, again) {
+                let refers = record.refers();
+                problems.push(if refers { "refers elsewhere" } else { "has another content" });
             }
             if !record.is_from_sender_of(again.envelope, again.recipients) {
                 problems.push("has another reverse-path");
@@ -583,9 +598,14 @@ impl Visit for Auditor<'_, '_> {
                     let checksum = frames.content_checksum();
                     self.message(&source, found, checksum, &mut recipients);
                 }
+                Framed::Damage(damage) if self.is_gone(&source, damage, &mut recipients) => {}
                 Framed::Damage(damage) => self.damage(&source, damage),
             }
         }
         Ok(())
+    }
+
+    fn compares_contents(&self) -> bool {
+        self.refers.is_none()
     }
 }

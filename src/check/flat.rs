@@ -34,7 +34,7 @@ pub(super) fn check(queue: &Queue, clock: &Clock) -> Result<Report, QueueError> 
 }
 
 fn part_of(queue: &Queue, part: &Span, buffers: &mut Buffers, clock: &Clock, report: &mut Report) {
-    let mut visitor = Visitor { clock, report: Report::default() };
+    let mut visitor = Visitor { queue, clock, report: Report::default() };
     match (queue.read(part, buffers, &mut visitor), part) {
         (Ok(()), _) => report.merge(visitor.report),
         (Err(_), Span::Files(first, end)) if end - first > 1 => {
@@ -65,6 +65,7 @@ fn part_of(queue: &Queue, part: &Span, buffers: &mut Buffers, clock: &Clock, rep
 }
 
 struct Visitor<'c> {
+    queue: &'c Queue,
     clock: &'c Clock,
     report: Report,
 }
@@ -77,7 +78,12 @@ impl Visit for Visitor<'_> {
         for framed in frames {
             let found = match framed {
                 Framed::Damage(damage) => {
-                    self.damaged(source.name, damage, damage.kind.text());
+                    let lost = self.queue.lost(&source, &damage);
+                    let what = match lost {
+                        Some(lost) => format!("{}: {lost}", damage.kind.text()),
+                        None => damage.kind.text().to_owned(),
+                    };
+                    self.damaged(source.name, damage, &what);
                     continue;
                 }
                 Framed::Message(found) => found,
