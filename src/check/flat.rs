@@ -78,12 +78,14 @@ impl Visit for Visitor<'_> {
         for framed in frames {
             let found = match framed {
                 Framed::Damage(damage) => {
-                    let lost = self.queue.lost(&source, &damage);
-                    let what = match lost {
-                        Some(lost) => format!("{}: {lost}", damage.kind.text()),
-                        None => damage.kind.text().to_owned(),
-                    };
-                    self.damaged(source.name, damage, &what);
+                    let text = damage.kind.text();
+                    match self.queue.lost(&source, &damage) {
+                        None => self.damaged(Kind::Damage, source.name, damage, text),
+                        Some(lost) => {
+                            let what = format!("{text}: {lost}");
+                            self.damaged(Kind::ReferenceLost, source.name, damage, &what);
+                        }
+                    }
                     continue;
                 }
                 Framed::Message(found) => found,
@@ -101,9 +103,11 @@ impl Visit for Visitor<'_> {
             match (read.judged(), found.set_aside) {
                 (_, Some(reason)) => {
                     let reason = String::from_utf8_lossy(reason);
-                    self.damaged(name, range(DamageKind::SetAside), &reason);
+                    self.damaged(Kind::Damage, name, range(DamageKind::SetAside), &reason);
                 }
-                (Err(kind), None) => self.damaged(name, range(kind), kind.text()),
+                (Err(kind), None) => {
+                    self.damaged(Kind::Damage, name, range(kind), kind.text());
+                }
                 (Ok(_), None) => {
                     self.report.messages += 1;
                     self.report.bytes += found.content.len();
@@ -115,9 +119,9 @@ impl Visit for Visitor<'_> {
 }
 
 impl Visitor<'_> {
-    fn damaged(&mut self, name: &[u8], damage: Damage, what: &str) {
+    fn damaged(&mut self, kind: Kind, name: &[u8], damage: Damage, what: &str) {
         self.report.find(Finding {
-            kind: Kind::Damage,
+            kind,
             file: String::from_utf8_lossy(name).into_owned(),
             offset: Some(damage.offset),
             length: Some(damage.length),

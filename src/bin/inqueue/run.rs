@@ -409,7 +409,9 @@ fn print_table(
         }
     }
     if summary.accepted == Accepted::Refer {
-        writeln!(to, "\nAccepted mail stays in the queue: keep it as it is")?;
+        let stays = "Accepted mail stays in the queue, which has to stay as it is";
+        let out = output::shown(out.display());
+        writeln!(to, "\n{stays}. To copy it: inqueue convert {out}/accepted")?;
     }
     if summary.finished {
         let out = output::shown(out.display());
