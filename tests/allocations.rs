@@ -1,6 +1,6 @@
 //! In steady state an accepted message costs no allocation: a run of three times as many messages
-//! allocates no more often, whether accepted mail is copied or stays in the queue. A folder of files
-//! costs two for each batch of 256 files.
+//! allocates no more often, whether accepted mail is copied or stays in the queue. A folder of
+//! files costs two for each batch of 256 files.
 //!
 //! A process of its own, because every allocation of it is counted. What grows with the queue by
 //! doubling (lists of parts, buffers until they have their size) is allowed for by a small

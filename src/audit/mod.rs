@@ -4,9 +4,9 @@
 //! in a stream's record, and both must say the same, of the same message, with the same content and
 //! envelope; every record and event must belong to a message. Seals and counts of the commit log
 //! come on top; and what a message's records, reports and events say is written again (`again`).
-//! `part` holds one part's books, `expect` a manifest against them, `refer` follows references. Not here: why a
-//! message was judged as it was (that would need the directory, and be the same code again).
-//! Nothing is written or changed.
+//! `part` holds one part's books (`quarantine` what was set aside, `refer` what accepted mail
+//! refers to), `expect` a manifest against them. Not here: why a message was judged as it was (that
+//! would need the directory, and be the same code again). Nothing is written or changed.
 
 mod again;
 mod bags;
@@ -14,6 +14,7 @@ mod books;
 mod drained;
 mod expect;
 mod part;
+mod quarantine;
 mod refer;
 mod replay;
 

