@@ -80,6 +80,7 @@ impl<'r> Hand<'r> {
             verdict: &verdict,
             origin: message.origin,
             payload: message.payload,
+            reference: None,
         };
         for at in message.records {
             let Some(record) = message.books.records.get(*at) else { continue };

@@ -11,7 +11,7 @@ use crate::mail::content::Content;
 use crate::mail::envelope::{Envelope, QueueId, Recipient};
 use crate::queue::bytes::FileBytes;
 use crate::queue::segment::read::{self, Notes, RecipientNotes};
-use crate::queue::{Found, Framed};
+use crate::queue::{Found, Framed, Lies};
 use crate::spool::commits::{Commit, Sealed};
 use crate::spool::{PerStream, Stream};
 use ahash::AHashMap;
@@ -156,7 +156,7 @@ impl<'s> Books<'s> {
         report: &mut Report,
     ) -> Sealed {
         let mut sealed = Sealed { length: bytes.len() as u64, ..Sealed::default() };
-        let mut records = read::frame(bytes, 0..bytes.len() as u64);
+        let mut records = read::frame(bytes, 0..bytes.len() as u64).unfollowed();
         while let Some(framed) = records.next() {
             let found = match framed {
                 Framed::Message(found) => found,
@@ -231,7 +231,12 @@ impl Record<'_> {
     /// True where its content is this one, to the byte.
     pub(super) fn holds(&self, content: Content<'_>, checksum: u32) -> bool {
         let raw = self.found.content.raw();
-        raw.len() as u64 == content.len() && self.checksum == checksum
+        !self.refers() && raw.len() as u64 == content.len() && self.checksum == checksum
+    }
+
+    /// True where it refers to its content.
+    pub(super) const fn refers(&self) -> bool {
+        matches!(self.found.lies, Lies::There(_))
     }
 
     /// True where it leaves with its message's reverse-path. Only members of a list leave with

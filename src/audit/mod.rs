@@ -4,9 +4,9 @@
 //! in a stream's record, and both must say the same, of the same message, with the same content and
 //! envelope; every record and event must belong to a message. Seals and counts of the commit log
 //! come on top; and what a message's records, reports and events say is written again (`again`).
-//! `part` holds one part's books, `expect` a manifest against them. Not here: why a
-//! message was judged as it was (that would need the directory, and be the same code again).
-//! Nothing is written or changed.
+//! `part` holds one part's books (`quarantine` what was set aside, `refer` what accepted mail
+//! refers to), `expect` a manifest against them. Not here: why a message was judged as it was (that
+//! would need the directory, and be the same code again). Nothing is written or changed.
 
 mod again;
 mod bags;
@@ -14,6 +14,8 @@ mod books;
 mod drained;
 mod expect;
 mod part;
+mod quarantine;
+mod refer;
 mod replay;
 
 pub use expect::ManifestError;
@@ -28,7 +30,7 @@ use books::Place;
 use expect::Manifest;
 use rayon::prelude::*;
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What an audit has found.
 #[derive(Debug, Default, serde::Serialize)]
@@ -294,6 +296,13 @@ pub enum AuditError {
     Spool(#[from] SpoolError),
     #[error(transparent)]
     Queue(#[from] QueueError),
+    #[error(
+        "{}: the queue changed since the run was planned, and accepted mail of the run is still in \
+         it (bring the file back as it was, with its time of last change; `check` of the accepted \
+         stream says which messages are gone)",
+        path.display()
+    )]
+    Referred { path: PathBuf },
     #[error(transparent)]
     Manifest(#[from] ManifestError),
 }

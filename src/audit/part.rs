@@ -4,8 +4,8 @@
 //! Not here: reading stream files (`books`). Each check says what it found and goes on: one wrong
 //! record doesn't hide the next.
 
-use super::again::{Entry, Hand, Message, quarantine_differs};
-use super::books::{self, Books, Files, place};
+use super::again::{Entry, Hand, Message};
+use super::books::{Books, Files, place};
 use super::expect::{Manifest, Seen, SeenDisposition};
 use super::{AuditError, Kind, Report};
 use crate::event::Number;
@@ -15,10 +15,12 @@ use crate::mail::envelope::{Envelope, QueueId, Recipient};
 use crate::mail::header::HeaderFacts;
 use crate::queue::envelope::{self, Read, RecipientOrder};
 use crate::queue::segment::write::Payload;
-use crate::queue::{Buffers, Damage, Found, Framed, Frames, QueueError, Source, Span, Visit};
+use crate::queue::{Buffers, Damage, DamageKind, Found, Framed, Frames};
+use crate::queue::{Queue, QueueError, Source, Span, Visit};
 use crate::spool::commits::Commit;
 use crate::spool::folder::{self, Planned};
-use crate::spool::record::{FAULT, Known, Origin, outcome_number};
+use crate::spool::record::{Origin, outcome_number};
+use crate::spool::refer::Referrer;
 use crate::spool::{PerStream, Stream, drain};
 use std::collections::HashSet;
 use std::path::Path;
@@ -47,6 +49,8 @@ pub(super) fn audit(
         hand: Hand::of(&planned.plan.options),
         last: PerStream::default(),
         without_content: HashSet::new(),
+        queue: planned.plan.queue_of(&planned.queues, commit.part).map(|(queue, _)| queue),
+        refers: Referrer::of(&planned.plan, commit.part),
         has_all_contents: true,
         scratch: Vec::new(),
     };
@@ -55,7 +59,10 @@ pub(super) fn audit(
             (Some(list), Span::Files(first, end)) if drain::is_begun(run) => {
                 auditor.replay(list, *first..*end);
             }
-            _ => queue.read(span, buffers, &mut auditor)?,
+            _ => {
+                let read = queue.read(span, buffers, &mut auditor);
+                read.map_err(|error| auditor.unreadable(error))?;
+            }
         }
     }
     let Auditor { books, mut report, has_all_contents, .. } = auditor;
@@ -77,10 +84,13 @@ pub(super) struct Auditor<'s, 'm> {
     pub(super) report: Report,
     pub(super) manifest: Option<&'m Manifest>,
     order: RecipientOrder,
-    hand: Hand<'m>,
+    pub(super) hand: Hand<'m>,
     /// The last record that was claimed, and the last event: they come in the order of the queue.
     last: PerStream<usize>,
-    /// Offsets of messages, of the bag in hand, whose content isn't known.
+    pub(super) queue: Option<&'m Queue>,
+    /// Where accepted mail stays in the queue: what makes its references.
+    pub(super) refers: Option<Referrer>,
+    /// Offsets of messages, of the bag or segment in hand, whose content isn't known.
     pub(super) without_content: HashSet<u64>,
     /// False where the size of a content is known to the commit log alone.
     pub(super) has_all_contents: bool,
@@ -88,24 +98,24 @@ pub(super) struct Auditor<'s, 'm> {
 }
 
 /// A message of the queue, framed and read again.
-struct Again<'c, 'a> {
-    name: &'a [u8],
-    found: Found<'a>,
-    checksum: u32,
-    envelope: &'c Envelope<'a>,
-    recipients: &'c [Recipient<'a>],
+pub(super) struct Again<'c, 'a> {
+    pub(super) name: &'a [u8],
+    pub(super) found: Found<'a>,
+    pub(super) checksum: u32,
+    pub(super) envelope: &'c Envelope<'a>,
+    pub(super) recipients: &'c [Recipient<'a>],
     /// The name that it has by its place, or its file, alone.
-    place_id: QueueId<'a>,
+    pub(super) place_id: QueueId<'a>,
 }
 
 impl Again<'_, '_> {
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         format!("{}, offset {}", String::from_utf8_lossy(self.name), self.found.offset)
     }
 }
 
 impl Auditor<'_, '_> {
-    fn message<'a>(
+    pub(super) fn message<'a>(
         &mut self,
         source: &Source<'a>,
         mut found: Found<'a>,
@@ -124,9 +134,13 @@ impl Auditor<'_, '_> {
                 return self.damage(source, damage);
             }
         };
+        let name = envelope::file_name(source, &found);
+        if self.is_altered(name, &found, checksum) {
+            let (offset, length, kind) = (found.offset, found.length, DamageKind::Content);
+            return self.damage(source, Damage { offset, length, kind });
+        }
         self.report.messages += 1;
         let checksum = checksum.unwrap_or_else(|| found.content.checksum());
-        let name = envelope::file_name(source, &found);
         let place_id = envelope::queue_id(source, &found);
         let again = Again { name, found, checksum, envelope: &envelope, recipients, place_id };
         let records = self.claim_records(name, found.offset);
@@ -165,7 +179,7 @@ impl Auditor<'_, '_> {
         }
     }
 
-    fn key(
+    pub(super) fn key(
         &mut self,
         source: &Source<'_>,
         offset: u64,
@@ -175,7 +189,7 @@ impl Auditor<'_, '_> {
         envelope::key(source, offset, envelope, (content, content.len()), &mut self.scratch)
     }
 
-    fn claim_records(&mut self, name: &[u8], offset: u64) -> Vec<usize> {
+    pub(super) fn claim_records(&mut self, name: &[u8], offset: u64) -> Vec<usize> {
         let indexes = self.books.by_place.get(&place(name, offset)).cloned().unwrap_or_default();
         for index in &indexes {
             let Some(record) = self.books.records.get_mut(*index) else { continue };
@@ -190,7 +204,7 @@ impl Auditor<'_, '_> {
         indexes
     }
 
-    fn claim_events(&mut self, key: u64) -> Vec<usize> {
+    pub(super) fn claim_events(&mut self, key: u64) -> Vec<usize> {
         let indexes = self.books.by_key.get(&key).cloned().unwrap_or_default();
         for index in &indexes {
             let Some(event) = self.books.events.get_mut(*index) else { continue };
@@ -213,73 +227,8 @@ impl Auditor<'_, '_> {
             .count() as u64
     }
 
-    fn find(&mut self, kind: Kind, again: &Again<'_, '_>, what: impl Into<String>) {
+    pub(super) fn find(&mut self, kind: Kind, again: &Again<'_, '_>, what: impl Into<String>) {
         self.report.find(kind, again.place(), what);
-    }
-
-    /// A message in quarantine: one record with the whole content, one event that it was set aside,
-    /// nothing else.
-    fn quarantined(
-        &mut self,
-        again: &Again<'_, '_>,
-        (key, bare_key): (u64, u64),
-        records: &[usize],
-        events: &[usize],
-    ) {
-        self.report.counts.quarantined += 1;
-        let found_before = self.report.found();
-        if records.len() > 1 {
-            self.find(Kind::Doubled, again, "it is in quarantine, and in another record");
-        }
-        let held = records.first().and_then(|index| self.books.records.get(*index));
-        if held.is_some_and(|record| !record.holds(again.found.content, again.checksum)) {
-            self.find(Kind::Wrong, again, "its content in quarantine is another");
-        }
-        self.one_set_aside(&again.place(), events, Stream::Quarantine);
-        let told = events.iter().filter_map(|at| self.books.events.get(*at)).collect::<Vec<_>>();
-        let Some(record) = records.first().and_then(|at| self.books.records.get(*at)) else {
-            return;
-        };
-        let Found { offset, length, content, head, set_aside, .. } = again.found;
-        // A fault may strike whatever a message is.
-        let reason = record.notes.reason.unwrap_or_default();
-        if reason != set_aside.unwrap_or(reason) && !reason.starts_with(FAULT) {
-            self.find(Kind::Wrong, again, "it is in quarantine for another reason");
-            return;
-        }
-        let origin = Origin { name: again.name, offset, length };
-        let bare = Envelope::new(again.place_id);
-        let known = [
-            Known::Verbatim(head),
-            Known::Name(again.place_id),
-            Known::Envelope(again.envelope, again.recipients),
-        ];
-        let size = content.len();
-        let subjects = [
-            self.hand.subject(key, again.envelope.attempts, again.envelope, size),
-            self.hand.subject(bare_key, 0, &bare, size),
-        ];
-        let differs = quarantine_differs((record, &known, origin), &told, &subjects, false);
-        if let Some((place, what)) = differs.filter(|_| self.report.found() == found_before) {
-            self.find(Kind::Wrong, again, format!("{what} than it has to ({place})"));
-        }
-    }
-
-    /// There is exactly one event that the message was set aside into this stream.
-    fn one_set_aside(&mut self, place: &str, events: &[usize], stream: Stream) {
-        let count = events
-            .iter()
-            .filter_map(|index| self.books.events.get(*index))
-            .filter(|event| event.stream == Some(stream.name()))
-            .count();
-        match count {
-            1 => {}
-            0 => {
-                let what = format!("no event says that it was set aside into {}", stream.name());
-                self.report.find(Kind::Lost, place, what);
-            }
-            _ => self.report.find(Kind::Doubled, place, "two events say that it was set aside"),
-        }
     }
 
     /// A message that was judged: each disposition has one event, and one record where its outcome
@@ -346,7 +295,7 @@ impl Auditor<'_, '_> {
             envelope: again.envelope,
             recipients: again.recipients,
             origin: Origin { name: again.name, offset, length },
-            payload: Payload { content, len: content.len(), checksum: again.checksum },
+            payload: Payload::known(content, again.checksum),
             key,
             entries,
             records,
@@ -480,8 +429,9 @@ impl Auditor<'_, '_> {
             problems.push("gives another length of the queued message");
         }
         if record.stream != Stream::Ndr {
-            if !record.holds(again.found.content, again.checksum) {
-                problems.push("has another content");
+            if !self.holds(record, again) {
+                let refers = record.refers();
+                problems.push(if refers { "refers elsewhere" } else { "has another content" });
             }
             if !record.is_from_sender_of(again.envelope, again.recipients) {
                 problems.push("has another reverse-path");
@@ -500,74 +450,12 @@ impl Auditor<'_, '_> {
         Some(SeenDisposition::of(record, recipient))
     }
 
-    fn expect(&mut self, again: &Again<'_, '_>, seen: &Seen) {
+    pub(super) fn expect(&mut self, again: &Again<'_, '_>, seen: &Seen) {
         let Some(manifest) = self.manifest else { return };
         self.report.expected += 1;
         self.report.seen.insert(place(again.name, again.found.offset));
         if let Err(what) = manifest.check(again.name, again.found.offset, seen) {
             self.find(Kind::Wrong, again, what);
-        }
-    }
-
-    /// A damaged range: one record in quarantine with its bytes, one event.
-    fn damage(&mut self, source: &Source<'_>, damage: Damage) {
-        self.report.counts.damaged += 1;
-        let range = usize::try_from(damage.offset)
-            .ok()
-            .zip(usize::try_from(damage.offset + damage.length).ok());
-        let bytes = range.and_then(|(start, end)| source.bytes.get(start..end));
-        let content = Content::plain(bytes.unwrap_or_default());
-        let place = format!("{}, offset {}", String::from_utf8_lossy(source.name), damage.offset);
-        let records = self.claim_records(source.name, damage.offset);
-        let id = QueueId::Place { tag: source.tag, offset: damage.offset };
-        let key = self.key(source, damage.offset, &Envelope::new(id), content);
-        let events = self.claim_events(key);
-        match records.as_slice() {
-            [] => self.report.find(Kind::Lost, place.as_str(), "the damaged range is in no stream"),
-            [index] => {
-                let held = self.books.records.get(*index).is_some_and(|record| {
-                    record.stream == Stream::Quarantine && record.holds(content, content.checksum())
-                });
-                if held {
-                    self.damage_again(*index, &events, (key, id, content), source.name, damage);
-                } else {
-                    let what = "the damaged range is not in quarantine as it is in the queue";
-                    self.report.find(Kind::Wrong, place.as_str(), what);
-                }
-            }
-            _ => {
-                self.report.find(Kind::Doubled, place.as_str(), "the damaged range is there twice");
-            }
-        }
-        self.one_set_aside(&place, &events, Stream::Quarantine);
-        if let Some(manifest) = self.manifest {
-            self.report.expected += 1;
-            self.report.seen.insert(books::place(source.name, damage.offset));
-            if let Err(what) = manifest.check_damage(source.name, damage.offset, damage.length) {
-                self.report.find(Kind::Wrong, place, what);
-            }
-        }
-    }
-}
-
-impl Auditor<'_, '_> {
-    fn damage_again(
-        &mut self,
-        record: usize,
-        events: &[usize],
-        (key, id, content): (u64, QueueId<'_>, Content<'_>),
-        name: &[u8],
-        Damage { offset, length, .. }: Damage,
-    ) {
-        let told = events.iter().filter_map(|at| self.books.events.get(*at)).collect::<Vec<_>>();
-        let Some(record) = self.books.records.get(record) else { return };
-        let bare = Envelope::new(id);
-        let origin = Origin { name, offset, length };
-        let subject = self.hand.subject(key, 0, &bare, content.len());
-        let known = [Known::Name(id)];
-        let differs = quarantine_differs((record, &known, origin), &told, &[subject], true);
-        if let Some((place, what)) = differs {
-            self.report.find(Kind::Wrong, place, format!("{what} than it has to"));
         }
     }
 }
@@ -583,9 +471,14 @@ impl Visit for Auditor<'_, '_> {
                     let checksum = frames.content_checksum();
                     self.message(&source, found, checksum, &mut recipients);
                 }
+                Framed::Damage(damage) if self.is_gone(&source, damage, &mut recipients) => {}
                 Framed::Damage(damage) => self.damage(&source, damage),
             }
         }
         Ok(())
+    }
+
+    fn compares_contents(&self) -> bool {
+        self.refers.is_none()
     }
 }

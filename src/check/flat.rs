@@ -34,7 +34,7 @@ pub(super) fn check(queue: &Queue, clock: &Clock) -> Result<Report, QueueError> 
 }
 
 fn part_of(queue: &Queue, part: &Span, buffers: &mut Buffers, clock: &Clock, report: &mut Report) {
-    let mut visitor = Visitor { clock, report: Report::default() };
+    let mut visitor = Visitor { queue, clock, report: Report::default() };
     match (queue.read(part, buffers, &mut visitor), part) {
         (Ok(()), _) => report.merge(visitor.report),
         (Err(_), Span::Files(first, end)) if end - first > 1 => {
@@ -65,6 +65,7 @@ fn part_of(queue: &Queue, part: &Span, buffers: &mut Buffers, clock: &Clock, rep
 }
 
 struct Visitor<'c> {
+    queue: &'c Queue,
     clock: &'c Clock,
     report: Report,
 }
@@ -77,7 +78,14 @@ impl Visit for Visitor<'_> {
         for framed in frames {
             let found = match framed {
                 Framed::Damage(damage) => {
-                    self.damaged(source.name, damage, damage.kind.text());
+                    let text = damage.kind.text();
+                    match self.queue.lost(&source, &damage) {
+                        None => self.damaged(Kind::Damage, source.name, damage, text),
+                        Some(lost) => {
+                            let what = format!("{text}: {lost}");
+                            self.damaged(Kind::ReferenceLost, source.name, damage, &what);
+                        }
+                    }
                     continue;
                 }
                 Framed::Message(found) => found,
@@ -95,9 +103,11 @@ impl Visit for Visitor<'_> {
             match (read.judged(), found.set_aside) {
                 (_, Some(reason)) => {
                     let reason = String::from_utf8_lossy(reason);
-                    self.damaged(name, range(DamageKind::SetAside), &reason);
+                    self.damaged(Kind::Damage, name, range(DamageKind::SetAside), &reason);
                 }
-                (Err(kind), None) => self.damaged(name, range(kind), kind.text()),
+                (Err(kind), None) => {
+                    self.damaged(Kind::Damage, name, range(kind), kind.text());
+                }
                 (Ok(_), None) => {
                     self.report.messages += 1;
                     self.report.bytes += found.content.len();
@@ -109,9 +119,9 @@ impl Visit for Visitor<'_> {
 }
 
 impl Visitor<'_> {
-    fn damaged(&mut self, name: &[u8], damage: Damage, what: &str) {
+    fn damaged(&mut self, kind: Kind, name: &[u8], damage: Damage, what: &str) {
         self.report.find(Finding {
-            kind: Kind::Damage,
+            kind,
             file: String::from_utf8_lossy(name).into_owned(),
             offset: Some(damage.offset),
             length: Some(damage.length),

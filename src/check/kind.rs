@@ -10,6 +10,7 @@ use serde::Serialize;
 #[expect(missing_docs, reason = "each is described by its text")]
 pub enum Kind {
     Damage,
+    ReferenceLost,
     Unreadable,
     FolderMissing,
     FileMissing,
@@ -45,8 +46,9 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Damage,
+        Self::ReferenceLost,
         Self::Unreadable,
         Self::FolderMissing,
         Self::FileMissing,
@@ -106,6 +108,11 @@ impl Kind {
         const QUEUE: &str = "inqueue salvage puts it into INQUEUE3 again";
         match self {
             Self::Damage => ("damage", "bytes that are no message", KEEP),
+            Self::ReferenceLost => (
+                "reference-lost",
+                "a record whose content isn't where it says",
+                "bring the file back as it was",
+            ),
             Self::Unreadable => ("unreadable", "can't be read", "give this user the right to"),
             Self::FolderMissing => ("folder-missing", "a folder is missing", "make it"),
             Self::FileMissing => ("file-missing", "a file is missing that mail needs", SALVAGE),

@@ -31,6 +31,7 @@ use crate::limits;
 use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::header::HeaderFacts;
 use crate::queue::envelope::{self, RecipientOrder};
+use crate::queue::segment::reference::Lost;
 use crate::queue::{Buffers, Damage, DamageKind, Format, Found, Framed, Frames};
 use crate::queue::{Queue, QueueError, Source, Span, Visit};
 use crate::spool::SpoolError;
@@ -67,6 +68,8 @@ pub struct DamagedRange {
     pub file: Vec<u8>,
     /// Where it lies in it, and what is wrong.
     pub damage: Damage,
+    /// What is lost, where it is a reference that leads nowhere.
+    pub lost: Option<Lost>,
 }
 
 /// Writes the messages of a queue's parts into a new target.
@@ -94,8 +97,15 @@ pub fn convert(
             Writer::Folder(folder::Writer::begin(place, target.format)?)
         }
     };
-    let mut courier =
-        Courier { order, writer, converted: Converted::default(), done: 0, told: 0, progress };
+    let mut courier = Courier {
+        queue,
+        order,
+        writer,
+        converted: Converted::default(),
+        done: 0,
+        told: 0,
+        progress,
+    };
     let mut buffers = Buffers::default();
     for part in parts {
         queue.read(part, &mut buffers, &mut courier)?;
@@ -133,6 +143,7 @@ enum Writer {
 
 /// Takes messages from the parts to the writer.
 struct Courier<'p> {
+    queue: &'p Queue,
     order: RecipientOrder,
     writer: Writer,
     converted: Converted,
@@ -154,7 +165,10 @@ impl Visit for Courier<'_> {
         let mut recipients = Vec::new();
         while let Some(framed) = frames.next() {
             match framed {
-                Framed::Damage(damage) => self.damaged(source.name, damage),
+                Framed::Damage(damage) => {
+                    let lost = self.queue.lost(&source, &damage);
+                    self.damaged(source.name, damage, lost);
+                }
                 Framed::Message(found) => {
                     let checksum = frames.content_checksum();
                     self.message(&source, &found, checksum, &mut recipients)?;
@@ -180,7 +194,7 @@ impl Courier<'_> {
         if found.set_aside.is_some() {
             let (offset, length) = (found.offset, found.length);
             let damage = Damage { offset, length, kind: DamageKind::SetAside };
-            self.damaged(envelope::file_name(source, found), damage);
+            self.damaged(envelope::file_name(source, found), damage, None);
             return Ok(());
         }
         // Where the envelope stands beside it, the content's header fields aren't looked at.
@@ -194,7 +208,7 @@ impl Courier<'_> {
             Ok(envelope) => envelope,
             Err(kind) => {
                 let damage = Damage { offset: found.offset, length: found.length, kind };
-                self.damaged(envelope::file_name(source, found), damage);
+                self.damaged(envelope::file_name(source, found), damage, None);
                 return Ok(());
             }
         };
@@ -211,12 +225,12 @@ impl Courier<'_> {
         Ok(())
     }
 
-    fn damaged(&mut self, file: &[u8], damage: Damage) {
+    fn damaged(&mut self, file: &[u8], damage: Damage, lost: Option<Lost>) {
         self.converted.damaged += 1;
         self.converted.damaged_bytes += damage.length;
         self.done += damage.length;
         if self.converted.damage.len() < limits::DAMAGE_TOLD_MAX {
-            self.converted.damage.push(DamagedRange { file: file.to_vec(), damage });
+            self.converted.damage.push(DamagedRange { file: file.to_vec(), damage, lost });
         }
     }
 }

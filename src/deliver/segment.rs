@@ -59,7 +59,7 @@ impl Writer {
         envelope: impl FnOnce(&mut write::Fields<'_>),
     ) -> Result<u64, DeliverError> {
         let checksum = checksum.unwrap_or_else(|| content.checksum());
-        let payload = write::Payload { content, len: content.len(), checksum };
+        let payload = write::Payload::known(content, checksum);
         let place = write::Place { offset: self.offset, mark: self.mark };
         self.head.clear();
         write::append_head(&mut self.head, place, &payload, envelope);

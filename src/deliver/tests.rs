@@ -385,6 +385,7 @@ fn damage_is_told_with_its_place_and_the_rest_is_converted() {
     let damaged = |offset, length, kind| DamagedRange {
         file: b"a.seg".to_vec(),
         damage: Damage { offset, length, kind },
+        lost: None,
     };
     let expect = Converted {
         messages: 1,

@@ -15,7 +15,7 @@ use crate::queue::{Queue, QueueFile};
 use crate::spool::commits::{self, Commit, Log};
 use crate::spool::folder::{self, RunFolder};
 use crate::spool::plan::{
-    self, Options, Plan, PlannedDirectory, PlannedPart, PlannedQueue, Program,
+    self, Accepted, Options, Plan, PlannedDirectory, PlannedPart, PlannedQueue, Program,
 };
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,8 @@ pub struct Request {
     pub policy: Policy,
     /// Where forward-paths come from.
     pub recipients: RecipientOrder,
+    /// What the accepted stream has of contents.
+    pub accepted: Accepted,
 }
 
 /// A run, begun or opened: what is left of it can be done.
@@ -185,6 +187,7 @@ impl Request {
             part_bytes: None,
             policy: Policy::default(),
             recipients: RecipientOrder::default(),
+            accepted: Accepted::default(),
         }
     }
 
@@ -216,6 +219,7 @@ impl Request {
             part_bytes: part_bytes.unwrap_or_else(|| part_bytes_for(total)),
             policy: self.policy,
             recipients: self.recipients,
+            accepted: self.accepted,
         };
         let checksum = directory.checksum();
         let directory = PlannedDirectory { path: self.directory.clone(), checksum };

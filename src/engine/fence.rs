@@ -404,6 +404,7 @@ impl Guard<'_> {
             parts,
             parts_committed: now.parts,
             counts: now.counts,
+            accepted: self.run.plan.options.accepted,
             workers_lost: report.workers_lost,
             deaths: self.deaths,
             errors,

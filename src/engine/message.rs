@@ -22,11 +22,12 @@ use crate::mail::header::{HeaderFacts, RecipientField};
 use crate::ndr;
 use crate::queue::envelope::Read;
 use crate::queue::segment::write::Payload;
-use crate::queue::{Damage, DamageKind, Found, Source, envelope};
+use crate::queue::{Damage, DamageKind, Found, Lies, Source, envelope};
 use crate::spool::Counts;
 use crate::spool::Stream;
 use crate::spool::part::{Mark, Part};
 use crate::spool::record::{self, Judged, Known, Origin, Report};
+use crate::spool::refer::Referrer;
 use smallvec::SmallVec;
 use std::cell::Cell;
 
@@ -52,6 +53,8 @@ pub(super) struct Walk<'r> {
     pub(super) breaker: Breaker,
     /// What the post offices of the part's queue know, where it is made of such.
     pub(super) offices: Option<&'r Offices>,
+    /// Where accepted mail stays in the queue: what makes its references.
+    pub(super) refers: Option<Referrer>,
     /// Faults of the part's messages that are known from earlier deaths.
     pub(super) known: Option<&'r Faults>,
     pub(super) memory: Memory<'static>,
@@ -92,6 +95,7 @@ impl Memory<'_> {
 struct Scratch {
     key: Vec<u8>,
     report: Vec<u8>,
+    reference: Vec<u8>,
 }
 
 /// A message in hand, and what is known of it so far.
@@ -100,6 +104,8 @@ struct InHand<'a> {
     envelope: Envelope<'a>,
     origin: Origin<'a>,
     payload: Payload<'a>,
+    /// Its content isn't held against the checksum of its record yet.
+    is_unread: bool,
     /// Its stable id; 0 until its envelope is read.
     key: u64,
     /// Marker of an injected fault.
@@ -134,6 +140,7 @@ impl<'r> Walk<'r> {
             place: None,
             breaker: Breaker::new(context.breaker),
             offices: None,
+            refers: None,
             known: None,
             memory: Memory::default(),
             tails: Vec::new(),
@@ -155,28 +162,28 @@ impl<'r> Walk<'r> {
         let origin = origin(source, &found);
         let desk = self.desk();
         desk.take(Stage::Parse, (found.offset, found.length));
+        let is_unread =
+            checksum.is_some() && self.refers.is_some() && matches!(found.lies, Lies::Here(_));
         let checksum = checksum.unwrap_or_else(|| content.checksum());
-        let payload = Payload { content, len: content.len(), checksum };
+        let payload = Payload::known(content, checksum);
         let mark = self.part.mark();
         let mut hand = InHand {
             envelope: Envelope::new(envelope::queue_id(source, &found)),
             origin,
             payload,
+            is_unread,
             key: 0,
             marker: None,
             faults: SmallVec::new(),
         };
         if let Some(reason) = found.set_aside {
-            let (facts, order) = (HeaderFacts::default(), self.context.recipients);
-            let read = envelope::read(source, &found, &facts, order, &mut memory.recipients);
-            if let Read::Message(envelope) = read {
-                hand.envelope = envelope;
-            }
+            self.read_envelope(source, &found, &mut hand, memory);
             return self.set_aside(source, &found, hand, reason);
         }
         let stage = Cell::new(Stage::Parse);
         match isolate(&stage, || self.judge(source, &found, &mut hand, memory, &stage)) {
-            Ok(Judgment::Judged) => {}
+            Ok(Judgment::Judged) if stays(&memory.verdict) || !hand.is_altered() => {}
+            Ok(Judgment::Judged) => return self.altered(source, &hand),
             Ok(Judgment::TooMuch(kind)) => {
                 return self.set_aside(source, &found, hand, kind.text().as_bytes());
             }
@@ -189,9 +196,12 @@ impl<'r> Walk<'r> {
         self.inject_death(hand.marker);
         let made = self.reports(&mut hand, memory);
         stage.set(Stage::Render);
+        let (refers, out) = (self.refers.as_ref(), &mut self.scratch.reference);
         let rendered = isolate(&stage, || {
             desk.enter(Stage::Render, hand.marker);
-            hand.judged(memory).append(&mut self.part, self.context.hostname);
+            let reference = refers.and_then(|it| it.reference(origin.name, &found, &payload, out));
+            let judged = Judged { reference, ..hand.judged(memory) };
+            judged.append(&mut self.part, self.context.hostname);
         });
         if let Err(fault) = rendered {
             return self.quarantine(source, &found, hand, fault, &mark, memory);
@@ -206,6 +216,21 @@ impl<'r> Walk<'r> {
         self.counts.faults += hand.faults.len() as u64;
         self.struck(&hand.faults)?;
         self.settle(content)
+    }
+
+    /// The envelope of a message that can't be judged, as far as it can be read.
+    fn read_envelope<'a>(
+        &self,
+        source: &Source<'a>,
+        found: &Found<'a>,
+        hand: &mut InHand<'a>,
+        memory: &mut Memory<'a>,
+    ) {
+        let (facts, order) = (HeaderFacts::default(), self.context.recipients);
+        let read = envelope::read(source, found, &facts, order, &mut memory.recipients);
+        if let Read::Message(envelope) = read {
+            hand.envelope = envelope;
+        }
     }
 
     /// Parse and decide, where the envelope can be read and the message is within its budget.
@@ -424,6 +449,9 @@ impl<'r> Walk<'r> {
         memory: &Memory<'a>,
     ) -> Result<(), EngineError> {
         self.part.roll_back(mark);
+        if hand.is_altered() {
+            return self.altered(source, &hand);
+        }
         if fault.stage == Stage::Parse {
             // Of its envelope nothing is known but the name that its place gives it.
             hand.set_key(source, &mut self.scratch.key);
@@ -464,6 +492,9 @@ impl<'r> Walk<'r> {
         mut hand: InHand<'a>,
         reason: &[u8],
     ) -> Result<(), EngineError> {
+        if hand.is_altered() {
+            return self.altered(source, &hand);
+        }
         hand.set_key(source, &mut self.scratch.key);
         let known = if source.format.has_envelope() {
             Known::Verbatim(found.head)
@@ -477,6 +508,13 @@ impl<'r> Walk<'r> {
         self.counts.content_bytes += hand.payload.len;
         self.counts.quarantined += 1;
         self.settle(hand.payload.content)
+    }
+
+    /// Puts a record into quarantine as damage, because its content isn't that of its head: framing
+    /// has left that open.
+    fn altered<'a>(&mut self, source: &Source<'a>, hand: &InHand<'a>) -> Result<(), EngineError> {
+        let Origin { offset, length, .. } = hand.origin;
+        self.damage(source, hand.origin, Damage { offset, length, kind: DamageKind::Content })
     }
 
     /// Puts a damaged range into quarantine.
@@ -533,7 +571,14 @@ impl<'a> InHand<'a> {
             verdict: &memory.verdict,
             origin: self.origin,
             payload: self.payload,
+            reference: None,
         }
+    }
+
+    /// Whether its content is another than its record says; looked at here, where framing has left
+    /// that open.
+    fn is_altered(&self) -> bool {
+        self.is_unread && self.payload.content.checksum() != self.payload.checksum
     }
 
     fn set_key(&mut self, source: &Source<'_>, scratch: &mut Vec<u8>) {
@@ -551,6 +596,12 @@ impl<'a> InHand<'a> {
             size: self.payload.len,
         }
     }
+}
+
+/// Whether the content of a message is copied nowhere, where accepted mail stays in the queue.
+fn stays(verdict: &Verdict<'_>) -> bool {
+    let mut streams = verdict.dispositions.iter().filter_map(|it| Stream::of(it.outcome));
+    streams.all(|stream| stream == Stream::Accepted)
 }
 
 fn origin<'a>(source: &Source<'a>, found: &Found<'a>) -> Origin<'a> {

@@ -45,7 +45,7 @@ use crate::queue::postoffice::list::BagList;
 use crate::spool::charges::{Charge, Charges, Verdict};
 use crate::spool::folder::{RunFolder, SUMMARY};
 use crate::spool::part::{State, TAILS_BYTES_MAX, Written};
-use crate::spool::plan::Plan;
+use crate::spool::plan::{Accepted, Plan};
 use crate::spool::{Counts, SpoolError, Sync};
 use crate::sys;
 use board::{Board, STATE};
@@ -106,6 +106,9 @@ pub struct Summary {
     pub parts_committed: usize,
     /// What they have done.
     pub counts: Counts,
+    /// What the accepted stream has of contents.
+    #[serde(skip_serializing_if = "Accepted::is_copy")]
+    pub accepted: Accepted,
     /// Workers that died in the engine's last process.
     #[serde(skip)]
     pub workers_lost: usize,
@@ -516,6 +519,7 @@ impl<'r, 'c> Shift<'r, 'c> {
             parts: self.context.plan.parts.len(),
             parts_committed: self.now.parts,
             counts: self.now.counts,
+            accepted: self.context.plan.options.accepted,
             workers_lost: self.workers_lost,
             deaths: 0,
             errors: self.errors,

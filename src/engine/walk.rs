@@ -15,6 +15,7 @@ use crate::mail::content::Content;
 use crate::queue::{Buffers, Framed, Frames, Source, Visit};
 use crate::spool::Counts;
 use crate::spool::record::Origin;
+use crate::spool::refer::Referrer;
 
 /// Messages of a part that are tried, and nothing is written.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +91,7 @@ impl<'r> Walk<'r> {
         let planned = plan.parts.get(task.part as usize);
         let offices = planned.and_then(|part| self.context.offices.get(part.queue));
         self.offices = offices.filter(|offices| !offices.is_empty());
+        self.refers = Referrer::of(plan, task.part);
         self.known = self.context.known.get(&task.part);
         self.tries = task.tries;
         self.place = place;
@@ -209,6 +211,11 @@ impl Visit for Walk<'_> {
     fn batch<'a>(&mut self, source: Source<'a>, frames: Frames<'a>) -> Result<(), EngineError> {
         // The queue's bytes may outlive the directory: here they live for the shorter of both.
         self.walk(source, frames)
+    }
+
+    /// What is accepted stays where it is, unread.
+    fn compares_contents(&self) -> bool {
+        self.refers.is_none()
     }
 }
 

@@ -61,7 +61,14 @@ impl FileBytes {
     /// Whatever the system says; also when the file grew or shrank while it was read, and a
     /// refusal of [`open`].
     pub fn open(path: &Path, buffer: Vec<u8>) -> io::Result<(Self, Identity)> {
-        let mut file = open::to_read(path)?;
+        Self::of(open::to_read(path)?, buffer)
+    }
+
+    /// The bytes of a file that is open, and what it is; as with [`Self::open`].
+    ///
+    /// # Errors
+    /// Whatever the system says; also when the file grew or shrank while it was read.
+    pub fn of(mut file: File, buffer: Vec<u8>) -> io::Result<(Self, Identity)> {
         let identity = Identity::of(&file.metadata()?);
         let bytes = if identity.size >= limits::MAP_BYTES_MIN {
             Self::map(&file)?

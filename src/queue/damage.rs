@@ -27,7 +27,7 @@ pub enum DamageKind {
     Envelope,
     /// The content of a record doesn't fit its checksum.
     Content,
-    /// The record has a reference to its content, which this version doesn't follow.
+    /// The record has a reference to its content, which leads nowhere.
     Reference,
     /// The record is longer than its file.
     TornTail,

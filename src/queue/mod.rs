@@ -26,6 +26,7 @@ use crate::mail::envelope::Condition;
 use bytes::{FileBytes, Identity};
 use files::{FileList, FilesError, Folder};
 use postoffice::list::{BagList, bag_of_path};
+use segment::reference::Reference;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{self, Read};
@@ -66,12 +67,27 @@ pub struct Found<'a> {
     pub set_aside: Option<&'a [u8]>,
     /// What is wrong with it as a whole.
     pub condition: Option<Condition>,
+    /// Where the content lies, in a file.
+    pub lies: Lies<'a>,
+}
+
+/// Where a content lies as it is: in one piece of one file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lies<'a> {
+    /// Nowhere: reading has put it together, or takes quoting off.
+    #[default]
+    Nowhere,
+    /// In the message's own file, from this offset on.
+    Here(u64),
+    /// Where this reference leads to.
+    There(Reference<'a>),
 }
 
 impl<'a> Found<'a> {
     /// A message that nothing is wrong with.
     pub const fn new(offset: u64, length: u64, head: &'a [u8], content: Content<'a>) -> Self {
-        Self { offset, length, head, content, set_aside: None, condition: None }
+        let lies = Lies::Nowhere;
+        Self { offset, length, head, content, set_aside: None, condition: None, lies }
     }
 }
 

@@ -52,10 +52,21 @@ pub fn is_refusal(error: &io::Error) -> bool {
     inner.and_then(|inner| inner.downcast_ref::<Refusal>()).is_some()
 }
 
-/// Whether the link `link` to `target` may be followed: see the module.
+/// Whether the link `link` to `target` may be followed: see the module. A file that names another
+/// is a link, too.
 pub fn may_be_followed(link: &Metadata, target: &Metadata) -> bool {
     let (own, made_by) = (rustix::process::geteuid().as_raw(), link.uid());
     made_by == 0 || made_by == own || made_by == target.uid()
+}
+
+/// Opens a regular file to read whose name stands in the file `named_in`.
+///
+/// # Errors
+/// Whatever the system says; a refusal ([`is_refusal`]).
+pub fn to_read_named(path: &Path, named_in: &Metadata) -> io::Result<File> {
+    let file = to_read(path)?;
+    let may = may_be_followed(named_in, &file.metadata()?);
+    if may { Ok(file) } else { Err(io::Error::other(Refusal::Named)) }
 }
 
 /// Why a file isn't opened, though the system would.
@@ -65,6 +76,8 @@ enum Refusal {
     Special,
     #[error("it is a link that is not followed (another user made it, or it is in the way)")]
     Link,
+    #[error("it is another user's than the segment that refers to it")]
+    Named,
 }
 
 fn opened(path: &Path, options: &mut OpenOptions) -> io::Result<File> {

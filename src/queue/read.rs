@@ -8,13 +8,14 @@ use super::bytes::{self, FileBytes, Identity};
 use super::files::{self, FileList};
 use super::postoffice::list::BagList;
 use super::postoffice::message::BagReader;
-use super::segment::reference::References;
+use super::segment::reference::{Lost, Reference, References};
 use super::{
-    Files, Format, Found, Framed, Queue, QueueError, Span, ffapi, file_path, mbox, open,
-    postoffice, segment,
+    Damage, DamageKind, Files, Format, Found, Framed, Lies, Queue, QueueError, Span, ffapi,
+    file_path, mbox, open, postoffice, segment,
 };
 use crate::limits;
 use crate::mail::content::Content;
+use crate::mail::envelope::QueueId;
 use std::ffi::OsStr;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
@@ -45,6 +46,13 @@ pub trait Visit {
     /// # Errors
     /// Ends the reading.
     fn batch<'a>(&mut self, source: Source<'a>, frames: Frames<'a>) -> Result<(), Self::Error>;
+
+    /// Whether the contents of a segment are held against their checksums before they are given.
+    /// Where not, the visitor holds a content against [`Frames::content_checksum`] before it relies
+    /// on more than its header section.
+    fn compares_contents(&self) -> bool {
+        true
+    }
 }
 
 /// The messages and damages of a stretch of a queue, in order.
@@ -72,7 +80,7 @@ impl<'a> Iterator for Frames<'a> {
 }
 
 impl Frames<'_> {
-    /// CRC32C of the content of the message given last, where framing has compared it.
+    /// CRC32C of the content of the message given last, where framing knows it.
     pub const fn content_checksum(&self) -> Option<u32> {
         match self {
             Self::Segment(records) => records.content_checksum(),
@@ -200,21 +208,48 @@ impl Queue {
         mut is_rest: bool,
         visitor: &mut V,
     ) -> Result<(), V::Error> {
-        let is_folder = self.path.is_dir();
-        let folder = if is_folder { Some(self.path.as_path()) } else { self.path.parent() };
+        let path = self.path_of(source.name);
         loop {
-            let references = References::new(folder.unwrap_or(Path::new("")).to_owned());
+            let references = References::of(&path)
+                .map_err(|source| QueueError::Read { path: path.clone(), source })?;
             let records = if is_rest {
                 segment::read::frame_rest(source.bytes, range.clone())
             } else {
                 segment::read::frame(source.bytes, range.clone())
             };
-            visitor.batch(source, Frames::Segment(records.following(&references)))?;
+            let records = records.following(&references);
+            let records = if visitor.compares_contents() { records } else { records.unread() };
+            visitor.batch(source, Frames::Segment(records))?;
             match references.stopped_at() {
                 Some(at) => (range.start, is_rest) = (at as u64, false),
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Where the file of this name is, of those that a queue has few of.
+    fn path_of(&self, name: &[u8]) -> PathBuf {
+        if self.path.is_dir() {
+            return self.path.join(OsStr::from_bytes(name));
+        }
+        // What a run has planned is the path without links: names in it mean the same from there.
+        self.path.canonicalize().unwrap_or_else(|_| self.path.clone())
+    }
+
+    /// Why the content of a record leads nowhere, which is damage for that; `None` for any other
+    /// damage.
+    pub fn lost(&self, source: &Source<'_>, damage: &Damage) -> Option<Lost> {
+        if damage.kind != DamageKind::Reference {
+            return None;
+        }
+        let (envelope, content) = segment::read::record_at(source.bytes, damage.offset)?;
+        let place = QueueId::Place { tag: source.tag, offset: damage.offset };
+        let mut queue_id = Vec::new();
+        segment::read::envelope(envelope, place, &mut Vec::new())
+            .map_or(place, |envelope| envelope.queue_id)
+            .write(&mut queue_id);
+        let references = References::of(&self.path_of(source.name)).ok()?;
+        references.lost(queue_id, &Reference::read(content)?)
     }
 
     fn read_files<V: Visit>(
@@ -329,7 +364,8 @@ impl Queue {
 
 /// A message that is a file.
 fn whole<'a>(name: &'a [u8], bytes: &'a [u8]) -> Found<'a> {
-    Found::new(0, bytes.len() as u64, name, Content::plain(bytes))
+    let found = Found::new(0, bytes.len() as u64, name, Content::plain(bytes));
+    Found { lies: Lies::Here(0), ..found }
 }
 
 /// Some files of a folder, in memory: small ones one after the other in an arena, a big one mapped.

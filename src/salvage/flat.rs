@@ -263,7 +263,7 @@ impl Salvager<'_> {
     fn message(&mut self, item: &Item<'_, '_>) -> Result<u64, SalvageError> {
         let content = item.found.content;
         let checksum = item.checksum.unwrap_or_else(|| content.checksum());
-        let payload = write::Payload { content, len: content.len(), checksum };
+        let payload = write::Payload::known(content, checksum);
         let at = self.offset;
         self.head.clear();
         let place = write::Place { offset: at, mark: self.mark };

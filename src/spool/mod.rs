@@ -2,12 +2,12 @@
 //! only room that writes.
 //!
 //! `plan` says what the run means to do; `part` writes one part's files, one a stream; `record`
-//! says what stands in them; `commits` is the log of what is done for good, `charges` that of
-//! messages that the process died over, `drain` that of what was then taken out of a queue and
-//! delivered, `set_aside` that of what of the streams was then dropped or replayed; `private` makes
-//! files, `file` does to them what must be durable. Not here: who does a part when, and what
-//! becomes of a message. Invariant: a part is done when its line is whole in the commit log, and
-//! not before; the files of all other parts are waste.
+//! says what stands in them, `refer` which contents stay in the queue; `commits` is the log of what
+//! is done for good, `charges` that of messages that the process died over, `drain` that of what
+//! was then taken out of a queue and delivered, `set_aside` that of what of the streams was then
+//! dropped or replayed; `private` makes files, `file` does to them what must be durable. Not here:
+//! who does a part when, and what becomes of a message. Invariant: a part is done when its line is
+//! whole in the commit log, and not before; the files of all other parts are waste.
 
 pub mod charges;
 pub mod commits;
@@ -18,6 +18,7 @@ pub mod part;
 pub mod plan;
 pub mod private;
 pub mod record;
+pub mod refer;
 pub mod set_aside;
 
 use crate::decide::Outcome;

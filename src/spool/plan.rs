@@ -13,7 +13,7 @@ use crate::queue::envelope::RecipientOrder;
 use crate::queue::{Format, Queue, QueueFile, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -78,6 +78,33 @@ pub struct Options {
     pub policy: Policy,
     /// Where forward-paths come from.
     pub recipients: RecipientOrder,
+    /// What the accepted stream has of contents.
+    #[serde(default, skip_serializing_if = "Accepted::is_copy")]
+    pub accepted: Accepted,
+}
+
+/// What the accepted stream has of contents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accepted {
+    /// All of them.
+    #[default]
+    Copy,
+    /// References to those that lie in the queue in one piece.
+    Refer,
+}
+
+impl Accepted {
+    /// It has them all.
+    pub const fn is_copy(&self) -> bool {
+        matches!(self, Self::Copy)
+    }
+}
+
+impl Display for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_copy() { "copy" } else { "refer" })
+    }
 }
 
 impl Options {
@@ -204,6 +231,7 @@ impl Plan {
         let lifetime = |options: &Options| format!("{} seconds", options.policy.lifetime_s);
         differs("--lifetime", &lifetime(before), &lifetime(after));
         differs("--recipients", &json(&before.recipients), &json(&after.recipients));
+        differs("--accepted", &before.accepted, &after.accepted);
         all
     }
 

@@ -29,6 +29,8 @@ pub struct Judged<'c, 'a> {
     pub origin: Origin<'c>,
     /// Its content.
     pub payload: Payload<'c>,
+    /// What its accepted records have instead, where the content stays in the queue.
+    pub reference: Option<Payload<'c>>,
 }
 
 /// Where a message stood in the queue.
@@ -84,7 +86,9 @@ impl<'c> Judged<'c, '_> {
                     Stream::of(disposition.outcome) == Some(stream) && disposition.owner == owner
                 })
             };
-            part.record(stream, &self.payload, true, |fields| {
+            let reference = self.reference.as_ref().filter(|_| stream == Stream::Accepted);
+            let payload = reference.unwrap_or(&self.payload);
+            part.record(stream, payload, reference.is_none(), |fields| {
                 self.fields(fields, stream, reverse_path, is_here, hostname);
             });
         }

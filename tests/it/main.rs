@@ -32,6 +32,7 @@ mod postoffice;
 mod power;
 mod readers;
 mod real_mail;
+mod refer;
 mod references;
 mod reproduce;
 mod run;

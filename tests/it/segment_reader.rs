@@ -92,11 +92,12 @@ fn theirs(line: &str) -> Value {
             })
         })
         .collect();
+    let reference = &line["reference"];
     json!({
         "offset": line["offset"],
         "length": line["length"],
-        "content_length": line["content_length"],
-        "content_crc": line["content_crc"],
+        "content_length": or(&reference["length"], line["content_length"].clone()),
+        "content_crc": or(&reference["crc"], line["content_crc"].clone()),
         "envelope": {
             "queue_id": envelope["queue_id"],
             "arrival_time": envelope["arrival_time"],
@@ -165,6 +166,36 @@ fn a_reader_from_the_document_alone_reads_the_same() {
             }
         }
     }
+}
+
+/// The accepted stream of a run by reference: where the queue is as it was, and where it isn't.
+#[test]
+fn both_readers_follow_the_same_references() {
+    let queue = crate::support::Queue::new(inqueue_gen::Format::Mbox, 200, "from-lines=0.2");
+    queue.run("run", &["--accepted", "refer", "--part-size", "64K"]);
+    let mbox = queue.made().join("queue.mbox");
+    let bytes = fs::read(&mbox).unwrap();
+    let mut expect = Vec::new();
+    for length in [bytes.len(), bytes.len() / 2, 0] {
+        fs::write(&mbox, &bytes[..length]).unwrap();
+        let mut seen = Vec::new();
+        for entry in fs::read_dir(queue.out("run").join("accepted")).unwrap() {
+            let path = entry.unwrap().path();
+            let path = path.to_str().unwrap();
+            let ours: Vec<Value> = read_parts(path, 1 << 40, ours).concat();
+            seen.extend(ours.iter().map(|one| one["damage"] == true));
+            let name = "both_readers_follow_the_same_references";
+            let Some(other) = python(name, "segment.py", &[path]) else { continue };
+            let theirs: Vec<Value> = other.lines().map(theirs).collect();
+            assert_same(&ours, &theirs, path);
+        }
+        expect.push((seen.len(), seen.iter().filter(|damaged| **damaged).count()));
+    }
+    let [whole, half, none] = expect.as_slice() else { panic!("{expect:?}") };
+    assert!(whole.0 >= 200 && whole.1 == 0, "{whole:?}");
+    assert!((60..140).contains(&half.1), "{half:?}");
+    // What is quoted was copied.
+    assert!((100..200).contains(&none.1), "{none:?}");
 }
 
 #[test]

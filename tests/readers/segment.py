@@ -5,7 +5,8 @@ usage: segment.py [--range START END] FILE.seg|FOLDER...
 
 A message:  {"file", "offset", "length", "kind", "content_offset", "content_length",
              "content_crc", "envelope"}; of a reference also "reference"
-Damage:     {"file", "offset", "length", "damage": "head"|"envelope"|"content"|"torn"}
+Damage:     {"file", "offset", "length",
+             "damage": "head"|"envelope"|"content"|"reference"|"torn"}
 
 Offsets and lengths are bytes of the file; a message's are those of the whole record. CRCs are 8
 hexadecimal digits. The envelope has its fields by the names of the document, with `_` for spaces;
@@ -18,6 +19,7 @@ Written from the document alone: it shares no code and no author's eye with the 
 
 import json
 import os
+import stat
 import struct
 import sys
 
@@ -167,15 +169,17 @@ def read_fields(data, names):
 class Segment:
     """One file, in memory."""
 
-    def __init__(self, name, data):
-        self.name = name
+    def __init__(self, path, data):
+        self.name = os.path.basename(path)
+        self.path = os.fsencode(os.path.realpath(path))
         self.data = data
+        self.others = {}
         self.mark, self.begin = None, 0
         if len(data) >= 32:
             magic, version, _, mark, _, crc = HEADER.unpack_from(data)
             if magic == MAGIC and crc == crc32c(data[:28]):
                 if version != 1:
-                    raise ValueError(f"{name}: version {version}, and this reads version 1")
+                    raise ValueError(f"{self.name}: version {version}, and this reads version 1")
                 self.mark, self.begin = mark, 32
         if self.begin == 0:
             self.mark = self.lost_mark()
@@ -214,6 +218,39 @@ class Segment:
     def damage(self, start, end, what):
         return {"file": self.name, "offset": start, "length": end - start, "damage": what}
 
+    def other(self, name):
+        """The bytes of the file that a reference names; None where it isn't followed."""
+        path = os.path.join(os.path.dirname(self.path), name)
+        if path not in self.others:
+            self.others[path] = None
+            try:
+                there, own = os.stat(path), os.stat(self.path)
+                follows = own.st_uid in (0, os.geteuid(), there.st_uid)
+                if follows and stat.S_ISREG(there.st_mode):
+                    with open(path, "rb") as file:
+                        self.others[path] = file.read()
+            except (OSError, ValueError):
+                pass
+        return self.others[path]
+
+    def reference(self, content):
+        """A reference that leads somewhere."""
+        if len(content) < 24:
+            raise Damaged("reference")
+        offset, length, crc, quoted = struct.unpack_from("<QQII", content)
+        there = self.other(content[24:])
+        if there is None or offset + length > len(there):
+            raise Damaged("reference")
+        if crc32c(there[offset : offset + length]) != crc:
+            raise Damaged("reference")
+        return {
+            "offset": offset,
+            "length": length,
+            "crc": f"{crc:08x}",
+            "quoted": quoted == 1,
+            "file": text(content[24:]),
+        }
+
     def record(self, at, head):
         """A record that is there as a whole; None where its kind isn't known."""
         _, _, _, kind, _, envelope_len, content_len, envelope_crc, content_crc, _, _ = head
@@ -239,16 +276,7 @@ class Segment:
             "envelope": fields,
         }
         if kind == 2:
-            if content_len < 24:
-                raise Damaged("content")
-            offset, length, crc, quoted = struct.unpack_from("<QQII", content)
-            out["reference"] = {
-                "offset": offset,
-                "length": length,
-                "crc": f"{crc:08x}",
-                "quoted": quoted == 1,
-                "file": text(content[24:]),
-            }
+            out["reference"] = self.reference(content)
         return out
 
     def read(self, start=0, end=None):
@@ -307,7 +335,7 @@ def main(arguments):
         with open(path, "rb") as file:
             data = file.read()
         try:
-            for found in Segment(os.path.basename(path), data).read(*span):
+            for found in Segment(path, data).read(*span):
                 print(json.dumps(found))
         except ValueError as refused:
             print(refused, file=sys.stderr)

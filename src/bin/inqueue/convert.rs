@@ -101,8 +101,12 @@ fn tell_damage(converted: &Converted) {
         let mut text = Vec::new();
         write_shown(&mut text, &range.file);
         let damage = &range.damage;
+        let lost = range.lost.as_ref().map_or_else(String::new, |lost| {
+            let id = String::from_utf8_lossy(&lost.queue_id);
+            format!("; message {id}: {lost}: bring the file back as it was")
+        });
         tell(&format!(
-            "{}: damage at offset {}, {} bytes: {} (not converted)",
+            "{}: damage at offset {}, {} bytes: {} (not converted{lost})",
             String::from_utf8_lossy(&text),
             damage.offset,
             damage.length,
@@ -152,7 +156,7 @@ fn write_json(out: &mut Vec<u8>, args: &ConvertArgs, converted: &Converted) {
         if index > 0 {
             out.push(b',');
         }
-        json::damage(out, &range.file, &range.damage);
+        json::damage(out, &range.file, &range.damage, range.lost.as_ref());
     }
     out.extend_from_slice(b"]}\n");
 }

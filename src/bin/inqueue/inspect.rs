@@ -13,7 +13,8 @@ use inqueue::mail::date::Time;
 use inqueue::mail::envelope::{Recipient, Ret, ReversePath, write_hex};
 use inqueue::queue::segment::outcome_word;
 use inqueue::queue::segment::read::RecipientNotes;
-use inqueue::queue::{Buffers, Damage, Queue, Span};
+use inqueue::queue::segment::reference::{Lost, Reference};
+use inqueue::queue::{Buffers, Damage, Lies, Queue, Span};
 use rayon::prelude::*;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -144,14 +145,14 @@ impl Lister<'_> {
         let (mut out, mut id, mut totals) = (Vec::new(), Vec::new(), Totals::default());
         message::each(self.queue, part, self.args.recipients.order(), buffers, |piece| {
             match piece {
-                Piece::Damage(file, damage) => {
+                Piece::Damage(file, damage, lost) => {
                     totals.damaged += 1;
                     totals.damaged_bytes += damage.length;
                     if self.args.json {
-                        json::damage(&mut out, file, &damage);
+                        json::damage(&mut out, file, &damage, lost);
                         out.push(b'\n');
                     } else {
-                        write_damage_row(&mut out, file, &damage);
+                        write_damage_row(&mut out, file, &damage, lost);
                     }
                 }
                 Piece::Message(message) => {
@@ -214,6 +215,9 @@ pub(crate) fn write_object(
         write_hex(u64::from(checksum), 8, out);
         out.get_mut(digits_at..).unwrap_or_default().make_ascii_lowercase();
         out.push(b'"');
+    }
+    if let Lies::There(Reference { name, offset, length, .. }) = message.found.lies {
+        json::refers_to(out, name, offset, length);
     }
     write_schedule(out, message);
     write_notes(out, message);
@@ -351,12 +355,22 @@ fn write_row(out: &mut Vec<u8>, id: &[u8], message: &Message<'_, '_>, size: u64,
     out.push(b'\n');
 }
 
-pub(crate) fn write_damage_row(out: &mut Vec<u8>, file: &[u8], damage: &Damage) {
+pub(crate) fn write_damage_row(
+    out: &mut Vec<u8>,
+    file: &[u8],
+    damage: &Damage,
+    lost: Option<&Lost>,
+) {
     column(out, 24, |out| out.extend_from_slice(b"DAMAGE"));
     write_shown(out, file);
     let Damage { offset, length, kind } = damage;
-    let text = format!(", offset {offset}, {length} bytes: {}\n", kind.text());
+    let text = format!(", offset {offset}, {length} bytes: {}", kind.text());
     out.extend_from_slice(text.as_bytes());
+    if let Some(lost) = lost {
+        let text = format!(" (message {}: {lost})", String::from_utf8_lossy(&lost.queue_id));
+        write_shown(out, text.as_bytes());
+    }
+    out.push(b'\n');
 }
 
 /// A column, filled up with spaces to its width; wider texts push the rest to the right, and are

@@ -9,6 +9,7 @@ use inqueue::mail::envelope::{Envelope, Notify, Recipient};
 use inqueue::mail::header::HeaderFacts;
 use inqueue::queue::envelope::{self, Read, RecipientOrder};
 use inqueue::queue::segment::read::{Notes, RecipientNotes, notes};
+use inqueue::queue::segment::reference::Lost;
 use inqueue::queue::{Buffers, Damage, DamageKind, Found, Framed, Frames};
 use inqueue::queue::{Queue, Source, Span, Visit};
 
@@ -49,7 +50,8 @@ impl<'c, 'a> Message<'c, 'a> {
 #[derive(Debug)]
 pub(crate) enum Piece<'p, 'c, 'a> {
     Message(&'p Message<'c, 'a>),
-    Damage(&'p [u8], Damage),
+    /// Its file; and why it is damage, where a reference leads nowhere.
+    Damage(&'p [u8], Damage, Option<&'p Lost>),
 }
 
 /// Gives each message and damaged range of a part, in order.
@@ -60,15 +62,16 @@ pub(crate) fn each(
     buffers: &mut Buffers,
     take: impl FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    queue.read(part, buffers, &mut Reader { order, take })
+    queue.read(part, buffers, &mut Reader { queue, order, take })
 }
 
-struct Reader<F> {
+struct Reader<'q, F> {
+    queue: &'q Queue,
     order: RecipientOrder,
     take: F,
 }
 
-impl<F: FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>> Visit for Reader<F> {
+impl<F: FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>> Visit for Reader<'_, F> {
     type Error = anyhow::Error;
 
     fn batch<'a>(&mut self, source: Source<'a>, mut frames: Frames<'a>) -> anyhow::Result<()> {
@@ -78,7 +81,8 @@ impl<F: FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>> Visit for Reader<F> {
             let found = match framed {
                 Framed::Message(found) => found,
                 Framed::Damage(damage) => {
-                    (self.take)(Piece::Damage(source.name, damage))?;
+                    let lost = self.queue.lost(&source, &damage);
+                    (self.take)(Piece::Damage(source.name, damage, lost.as_ref()))?;
                     continue;
                 }
             };
@@ -106,7 +110,7 @@ impl<F: FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>> Visit for Reader<F> {
                 Ok(read) => read,
                 Err(kind) => {
                     let damage = Damage { offset: found.offset, length: found.length, kind };
-                    (self.take)(Piece::Damage(file, damage))?;
+                    (self.take)(Piece::Damage(file, damage, None))?;
                     continue;
                 }
             };

@@ -20,7 +20,7 @@ use inqueue::mail::address::Mailbox;
 use inqueue::mail::date::Time;
 use inqueue::queue::files::FileList;
 use inqueue::queue::{Format, Queue};
-use inqueue::spool::plan::Program;
+use inqueue::spool::plan::{Accepted, Program};
 use inqueue::spool::{Counts, Sync};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
@@ -67,6 +67,9 @@ pub(crate) struct RunArgs {
     /// (seconds)
     #[arg(long, value_name = "TIME", default_value = "5d", value_parser = lifetime)]
     lifetime: i64,
+    /// What the accepted stream has of messages
+    #[arg(long, value_enum, default_value_t = AcceptedArg::Copy)]
+    accepted: AcceptedArg,
     #[command(flatten)]
     recipients: Recipients,
     #[command(flatten)]
@@ -119,6 +122,14 @@ enum SyncArg {
     End,
     /// When the system likes
     Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AcceptedArg {
+    /// All of their contents
+    Copy,
+    /// Where their contents lie: they stay in the queue, which has to stay as it is
+    Refer,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -202,6 +213,10 @@ fn open(args: &RunArgs) -> anyhow::Result<Option<Opened>> {
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
+    if args.drain && args.accepted == AcceptedArg::Refer {
+        let what = "--drain takes messages out of the queue, --accepted refer leaves them there";
+        return Ok(output::usage(&format!("{what} (leave one of them out)")));
+    }
     let stop = listen()?;
     #[cfg(feature = "fault-injection")]
     crate::simulate::begin(&args.out)?;
@@ -304,6 +319,10 @@ fn request(args: &RunArgs, queues: Vec<Queue>) -> anyhow::Result<Request> {
             lifetime_s: args.lifetime,
         },
         recipients: args.recipients.order(),
+        accepted: match args.accepted {
+            AcceptedArg::Copy => Accepted::Copy,
+            AcceptedArg::Refer => Accepted::Refer,
+        },
         ..Request::new(queues, args.directory.clone(), clock, own)
     })
 }
@@ -357,6 +376,7 @@ fn print_json(
         "workers_lost": summary.workers_lost,
         "deaths": summary.deaths,
         "counts": summary.counts,
+        "accepted": summary.accepted,
         "log": log,
         "drained": drained,
         "errors": summary.errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -387,6 +407,11 @@ fn print_table(
             Some(stream) => writeln!(to, "  {}", output::shown(out.join(stream).display()))?,
             None => writeln!(to)?,
         }
+    }
+    if summary.accepted == Accepted::Refer {
+        let stays = "Accepted mail stays in the queue, which has to stay as it is";
+        let out = output::shown(out.display());
+        writeln!(to, "\n{stays}. To copy it: inqueue convert {out}/accepted")?;
     }
     if summary.finished {
         let out = output::shown(out.display());

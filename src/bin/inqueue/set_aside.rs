@@ -152,7 +152,7 @@ fn each(
     for part in parts {
         let order = RecipientOrder::default();
         message::each(shelf.queue(), part, order, &mut buffers, |piece| match piece {
-            Piece::Damage(file, damage) => take(Err((file, damage))),
+            Piece::Damage(file, damage, _) => take(Err((file, damage))),
             Piece::Message(message) => match shelf.place(message.file, message.found.offset) {
                 Some(place) => take(Ok((place, message))),
                 None => Ok(()),
@@ -190,10 +190,10 @@ fn list(shelf: &Shelf, args: &ListArgs) -> anyhow::Result<ExitCode> {
             Err((file, damage)) => {
                 totals.damaged += 1;
                 if args.json {
-                    json::damage(&mut out, file, &damage);
+                    json::damage(&mut out, file, &damage, None);
                     out.push(b'\n');
                 } else {
-                    write_damage_row(&mut out, file, &damage);
+                    write_damage_row(&mut out, file, &damage, None);
                 }
             }
             Ok((place, message)) => {

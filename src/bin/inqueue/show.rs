@@ -7,12 +7,13 @@
 
 use crate::message::{self, Message, Piece, write_notify};
 use crate::options::Recipients;
-use crate::output::{Contents, tell, write_shown};
+use crate::output::{Contents, ended, tell, write_shown};
 use inqueue::limits;
 use inqueue::mail::envelope::{Ret, ReversePath};
 use inqueue::queue::segment::outcome_word;
 use inqueue::queue::segment::read::RecipientNotes;
-use inqueue::queue::{Buffers, Queue};
+use inqueue::queue::segment::reference::{Lost, Reference};
+use inqueue::queue::{Buffers, Lies, Queue};
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
@@ -40,11 +41,21 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let queue = Queue::open(&args.queue)?;
     let mut out = io::stdout().lock();
     let is_terminal = out.is_terminal();
-    let (mut id, mut text, mut shown) = (Vec::new(), Vec::new(), 0_u64);
+    let (mut id, mut text, mut shown, mut gone) = (Vec::new(), Vec::new(), 0_u64, 0);
     let mut buffers = Buffers::default();
     for part in queue.cut(limits::PART_BYTES_MAX)? {
         message::each(&queue, &part, args.recipients.order(), &mut buffers, |piece| {
-            let Piece::Message(message) = piece else { return Ok(()) };
+            let message = match piece {
+                Piece::Message(message) => message,
+                Piece::Damage(file, damage, Some(lost)) => {
+                    if lost.queue_id == args.id.as_bytes() {
+                        gone += 1;
+                        tell_lost(file, damage.offset, lost);
+                    }
+                    return Ok(());
+                }
+                Piece::Damage(..) => return Ok(()),
+            };
             id.clear();
             message.envelope.queue_id.write(&mut id);
             if id != args.id.as_bytes() {
@@ -70,11 +81,19 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     out.flush()?;
     let path = queue.path().display();
     match shown {
+        0 if gone > 0 => {}
         0 => anyhow::bail!("{path}: no message has the id {} (`inspect` lists them)", args.id),
         1 => {}
         _ => tell(&format!("{path}: {shown} messages have the id {}; all are shown", args.id)),
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ended(gone))
+}
+
+/// Says that a message's content isn't where its record says any more.
+fn tell_lost(file: &[u8], offset: u64, lost: &Lost) {
+    let (file, id) = (String::from_utf8_lossy(file), String::from_utf8_lossy(&lost.queue_id));
+    let what = "is gone, or has changed (bring the file back as it was)";
+    tell(&format!("{file}, offset {offset}: the content of {id} {what}: {lost}"));
 }
 
 pub(crate) fn write_envelope(out: &mut Vec<u8>, id: &[u8], message: &Message<'_, '_>) {
@@ -83,6 +102,9 @@ pub(crate) fn write_envelope(out: &mut Vec<u8>, id: &[u8], message: &Message<'_,
     let found = &message.found;
     place(out, "Place", (message.file, found.offset, found.length));
     line(out, "Size", |out| number(out, found.content.len()));
+    if let Lies::There(Reference { name, offset, length, .. }) = found.lies {
+        place(out, "Refers to", (name, offset, length));
+    }
     if let Some(arrival) = envelope.arrival {
         line(out, "Arrival", |out| arrival.write_rfc3339(out));
     }

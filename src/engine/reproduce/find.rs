@@ -14,6 +14,7 @@ use super::{ReproduceError, Struck};
 use crate::engine::isolate::Stage;
 use crate::engine::walk::office_of;
 use crate::limits;
+use crate::mail::content::Content;
 use crate::mail::envelope::QueueId;
 use crate::queue::bytes::Identity;
 use crate::queue::postoffice::list::BagList;
@@ -329,6 +330,11 @@ fn name(out: &mut crate::queue::segment::write::Fields<'_>, known: &Message, id:
     out.origin(known.file.as_bytes(), known.offset, known.length);
 }
 
+/// A content without quoting: what a record refers to may be quoted.
+fn whole(content: Content<'_>) -> Vec<u8> {
+    content.runs().collect::<Vec<_>>().concat()
+}
+
 /// The message as a stream has it.
 fn of_record(known: &Message, held: &Held, struck: &Struck, found: &Found<'_>) -> Message {
     // Before its envelope was read, it was a message of its queue's format, though what an mbox had
@@ -343,7 +349,7 @@ fn of_record(known: &Message, held: &Held, struck: &Struck, found: &Found<'_>) -
         format: if stays { known.format } else { Format::Segment },
         name,
         head: of_file,
-        record: Message::record(found.content.raw(), |out| out.verbatim(found.head)),
+        record: Message::record(&whole(found.content), |out| out.verbatim(found.head)),
         ..known.clone()
     }
 }

@@ -25,7 +25,7 @@ mod tests;
 pub use from_line::{FromLine, from_line};
 
 use crate::mail::{content::Content, header};
-use crate::queue::{Damage, DamageKind, Found, Framed};
+use crate::queue::{Damage, DamageKind, Found, Framed, Lies};
 use memchr::{memchr, memmem};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -185,12 +185,15 @@ impl<'a> Iterator for Mbox<'a> {
         self.at = extent.end;
         let file = self.walk.file;
         let content = file.get(extent.head_end..extent.content_end)?;
-        Some(Framed::Message(Found::new(
+        let found = Found::new(
             start as u64,
             (extent.end - start) as u64,
             header::strip_line_end(file.get(start..extent.head_end)?),
             Content::quoted_known(content, extent.is_quoted),
-        )))
+        );
+        let here = Lies::Here(extent.head_end as u64);
+        let lies = if extent.is_quoted { Lies::Nowhere } else { here };
+        Some(Framed::Message(Found { lies, ..found }))
     }
 }
 

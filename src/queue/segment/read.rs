@@ -4,14 +4,14 @@
 //! good only at its own offset with its file's mark. Damage is given with its range; reading goes
 //! on at the next good head. Nothing is copied.
 
-use super::reference::References;
+use super::reference::{Reference, References};
 use super::{HEAD_LEN, HEADER_LEN, KIND_MESSAGE, KIND_REFERENCE, MAGIC, SYNC, VERSION};
 use super::{recipient_tag, tag};
 use crate::limits;
 use crate::mail::content::Content;
 use crate::mail::date::Time;
 use crate::mail::envelope::{Envelope, Notify, QueueId, Recipient, Ret, ReversePath};
-use crate::queue::{Damage, DamageKind, Found, Framed};
+use crate::queue::{Damage, DamageKind, Found, Framed, Lies};
 use memchr::memmem;
 use std::ops::Range;
 
@@ -105,13 +105,23 @@ pub fn frame(file: &[u8], range: Range<u64>) -> Records<'_> {
         // it again.
         Header::Version(_) | Header::Bad => (guess_mark(file).unwrap_or(0), 0),
     };
-    let mut records = Records { file, mark, at: first, end, checksum: None, references: None };
+    let (checksum, contents) = (None, Contents::default());
+    let mut records = Records { file, mark, at: first, end, checksum, contents };
     if start >= end {
         records.at = file.len();
     } else if start > 0 {
         records.at = records.next_good(start.max(first)).unwrap_or(file.len());
     }
     records
+}
+
+/// Envelope and content of the record at an offset, by the lengths in its head alone.
+pub fn record_at(file: &[u8], offset: u64) -> Option<(&[u8], &[u8])> {
+    let record = file.get(usize::try_from(offset).ok()?..)?;
+    let (head, behind) = record.split_first_chunk::<HEAD_LEN>()?;
+    let (envelope, behind) = behind.split_at_checked(u32_at(head, 28) as usize)?;
+    let content = behind.get(..usize::try_from(u64_at(head, 32)).ok()?)?;
+    head.starts_with(&SYNC).then_some((envelope, content))
 }
 
 /// Frames what [`frame`] gives of a range behind one of its records or damages, which ends where
@@ -138,19 +148,44 @@ pub struct Records<'a> {
     at: usize,
     end: usize,
     checksum: Option<u32>,
+    contents: Contents<'a>,
+}
+
+/// What framing does with contents.
+#[derive(Clone, Copy, Debug, Default)]
+struct Contents<'a> {
     references: Option<&'a References>,
+    /// References are given as they stand: the content is empty then.
+    unfollowed: bool,
+    /// Contents within the segment aren't held against their checksums.
+    unread: bool,
 }
 
 impl<'a> Records<'a> {
     /// The same, with references followed; without them, a record with one is damage.
     #[must_use]
     pub const fn following(mut self, references: &'a References) -> Self {
-        self.references = Some(references);
+        self.contents.references = Some(references);
         self
     }
 
-    /// CRC32C of the content of the message given last, where it was compared and needn't be
-    /// computed again.
+    /// The same, with references given as they stand: the content of such a message is empty.
+    #[must_use]
+    pub const fn unfollowed(mut self) -> Self {
+        self.contents.unfollowed = true;
+        self
+    }
+
+    /// The same, but no content within the segment is read: whoever reads one holds it against
+    /// [`Self::content_checksum`] first.
+    #[must_use]
+    pub const fn unread(mut self) -> Self {
+        self.contents.unread = true;
+        self
+    }
+
+    /// CRC32C of the content of the message given last, where its record or reference says it and
+    /// it needn't be computed again.
     pub const fn content_checksum(&self) -> Option<u32> {
         self.checksum
     }
@@ -199,25 +234,40 @@ impl<'a> Records<'a> {
         if crc32c::crc32c(envelope) != head.envelope_checksum {
             return damage(DamageKind::Envelope);
         }
-        if crc32c::crc32c(content) != head.content_checksum {
+        let is_reference = head.kind == KIND_REFERENCE;
+        let is_read = is_reference || !self.contents.unread;
+        if is_read && crc32c::crc32c(content) != head.content_checksum {
             return damage(DamageKind::Content);
         }
-        let content = if head.kind == KIND_REFERENCE {
-            let followed = self.references.and_then(|references| references.follow(content));
-            let Some((content, checksum)) = followed else { return damage(DamageKind::Reference) };
-            self.checksum = checksum;
-            content
+        let (content, lies) = if is_reference {
+            let Some((reference, content)) = self.contents.of_reference(content) else {
+                return damage(DamageKind::Reference);
+            };
+            self.checksum = (!content.is_quoted()).then_some(reference.checksum);
+            (content, Lies::There(reference))
         } else {
             self.checksum = Some(head.content_checksum);
-            Content::plain(content)
+            (Content::plain(content), Lies::Here(content_at as u64))
         };
-        Some(Framed::Message(Found::new(offset, length, envelope, content)))
+        let found = Found::new(offset, length, envelope, content);
+        Some(Framed::Message(Found { lies, ..found }))
     }
 
     /// Whether the record here is a reference that is to be left to the next stretch.
     fn is_for_later(&self, start: usize, head: &Head) -> bool {
-        let references = self.references.filter(|_| head.kind == KIND_REFERENCE);
+        let references = self.contents.references.filter(|_| head.kind == KIND_REFERENCE);
         references.is_some_and(|references| references.stops_before(start))
+    }
+}
+
+impl<'a> Contents<'a> {
+    /// A reference, and the content that it leads to.
+    fn of_reference(self, bytes: &'a [u8]) -> Option<(Reference<'a>, Content<'a>)> {
+        let reference = Reference::read(bytes)?;
+        if self.unfollowed {
+            return Some((reference, Content::default()));
+        }
+        Some((reference, self.references?.follow(&reference)?))
     }
 }
 

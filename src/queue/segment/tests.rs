@@ -1,13 +1,14 @@
 //! Tests of the segment format: what is written is read back; any range alone gives what the whole
 //! gives, on damaged files too.
 
-use super::read::{Header, Records, envelope, frame, frame_rest, header, notes};
+use super::read::{Header, Records, envelope, frame, frame_rest, header, notes, record_at};
+use super::reference::{Reference, References};
 use super::write::{Payload, Place, append_head, file_header};
 use super::{HEAD_LEN, HEADER_LEN, KIND_MESSAGE, SYNC, recipient_tag, tag};
 use crate::mail::content::Content;
 use crate::mail::date::Time;
 use crate::mail::envelope::{Envelope, Notify, QueueId, Ret, ReversePath};
-use crate::queue::{DamageKind, Framed};
+use crate::queue::{DamageKind, Found, Framed, Lies};
 use proptest::prelude::*;
 
 const MARK: u64 = 0x1122_3344_5566_7788;
@@ -51,6 +52,84 @@ fn comparable(records: Records<'_>) -> Vec<(u64, u64, Result<Vec<u8>, DamageKind
 
 fn whole(file: &[u8]) -> Vec<(u64, u64, Result<Vec<u8>, DamageKind>)> {
     pieces(file, 0..file.len() as u64)
+}
+
+fn messages(records: Records<'_>) -> Vec<Found<'_>> {
+    let message = |framed| match framed {
+        Framed::Message(found) => found,
+        Framed::Damage(damage) => panic!("{damage:?}"),
+    };
+    records.map(message).collect()
+}
+
+/// A record with a reference is framed as any other, and leads to the content, is given as it
+/// stands, or is damage where nobody asks for either.
+#[test]
+fn a_reference_is_followed_or_given_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mbox"), b"From x\n>From y\nz\n").unwrap();
+    let mut file = segment(&[b"one"]);
+    let mut of = |offset, length, bytes: &[u8], is_quoted| {
+        let (checksum, name) = (crc32c::crc32c(bytes), &b"mbox"[..]);
+        let reference = Reference { offset, length, checksum, is_quoted, name };
+        let mut bytes = Vec::new();
+        reference.append(&mut bytes);
+        let place = Place { offset: file.len() as u64, mark: MARK };
+        append_head(&mut file, place, &Payload::reference(&bytes), |fields| {
+            fields.bytes(tag::QUEUE_ID, b"id");
+        });
+        file.extend_from_slice(&bytes);
+        reference
+    };
+    let plain = of(7, 10, b">From y\nz\n", false);
+    let quoted = of(7, 10, b">From y\nz\n", true);
+    append(&mut file, b"two");
+    let all = 0..file.len() as u64;
+    std::fs::write(folder.path().join("queue.seg"), &file).unwrap();
+    let references = References::of(&folder.path().join("queue.seg")).unwrap();
+    let mut records = frame(&file, all.clone()).following(&references);
+    let mut contents = Vec::new();
+    while let Some(Framed::Message(found)) = records.next() {
+        let content = found.content.runs().collect::<Vec<_>>().concat();
+        // Where a reference is to quoted bytes, its checksum isn't the content's.
+        let is_known = records.content_checksum() == Some(crc32c::crc32c(&content));
+        assert_eq!(is_known, !found.content.is_quoted());
+        contents.push(content);
+    }
+    assert_eq!(contents, [&b"one"[..], b">From y\nz\n", b"From y\nz\n", b"two"]);
+    let given = messages(frame(&file, all).unfollowed());
+    let lies: Vec<_> = given.iter().map(|found| found.lies).collect();
+    assert!(matches!(lies[0], Lies::Here(_)) && matches!(lies[3], Lies::Here(_)));
+    assert_eq!(lies[1..3], [Lies::There(plain), Lies::There(quoted)]);
+    assert!(given[1].content.is_empty());
+    let (envelope, bytes) = record_at(&file, given[1].offset).unwrap();
+    assert_eq!((envelope, Reference::read(bytes)), (given[1].head, Some(plain)));
+    let kinds: Vec<_> = whole(&file).into_iter().map(|(_, _, content)| content.err()).collect();
+    let lost = Some(DamageKind::Reference);
+    assert_eq!(kinds, [None, lost, lost, None]);
+}
+
+/// Where a content lies is told, and it can be left unread: then only its record's head speaks for
+/// it.
+#[test]
+fn a_content_that_is_left_unread_may_be_another() {
+    let mut file = segment(&[b"one", b"two", b"three"]);
+    let all = 0..file.len() as u64;
+    for found in messages(frame(&file, all.clone())) {
+        let Lies::Here(at) = found.lies else { panic!("{:?}", found.lies) };
+        let at = usize::try_from(at).unwrap();
+        assert_eq!(&file[at..at + found.content.raw().len()], found.content.raw());
+    }
+    let second = messages(frame(&file, all.clone()))[1];
+    let last = usize::try_from(second.offset + second.length).unwrap() - 1;
+    file[last] ^= 1;
+    assert_eq!(whole(&file)[1].2, Err(DamageKind::Content));
+    let mut records = frame(&file, all).unread();
+    let mut same = Vec::new();
+    while let Some(Framed::Message(found)) = records.next() {
+        same.push(records.content_checksum() == Some(found.content.checksum()));
+    }
+    assert_eq!(same, [true, false, true]);
 }
 
 /// Whoever goes on in the middle of a range, where a record of it ends, gets all that comes then,

@@ -5,7 +5,7 @@
 //! fails; an envelope longer than its limit can't arise from a message that was read within the
 //! limits.
 
-use super::{HEAD_LEN, HEADER_LEN, KIND_MESSAGE, MAGIC, SYNC, VERSION, tag};
+use super::{HEAD_LEN, HEADER_LEN, KIND_MESSAGE, KIND_REFERENCE, MAGIC, SYNC, VERSION, tag};
 use crate::mail::content::Content;
 use crate::mail::envelope::{Envelope, Ret, ReversePath};
 
@@ -56,26 +56,38 @@ pub struct Place {
     pub mark: u64,
 }
 
-/// Content to be written, and what is known of it.
+/// What stands behind a record's envelope, and what is known of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload<'a> {
-    /// The content.
+    /// The content, or the bytes of a reference to it.
     pub content: Content<'a>,
     /// Its length.
     pub len: u64,
     /// Its CRC32C.
     pub checksum: u32,
+    /// It is a reference.
+    pub is_reference: bool,
 }
 
 impl<'a> Payload<'a> {
     /// Measures a content.
     pub fn measure(content: Content<'a>) -> Self {
-        Self { content, len: content.len(), checksum: content.checksum() }
+        Self::known(content, content.checksum())
+    }
+
+    /// A content whose CRC32C is known.
+    pub fn known(content: Content<'a>, checksum: u32) -> Self {
+        Self { content, len: content.len(), checksum, is_reference: false }
+    }
+
+    /// A reference, whose bytes these are.
+    pub fn reference(bytes: &'a [u8]) -> Self {
+        Self { is_reference: true, ..Self::measure(Content::plain(bytes)) }
     }
 }
 
-/// Appends a message's record without its content, which must follow. Gives the CRC32C of the head,
-/// which covers all.
+/// Appends a message's record without what stands behind its envelope, which must follow. Gives the
+/// CRC32C of the head, which covers all.
 pub fn append_head(
     out: &mut Vec<u8>,
     place: Place,
@@ -92,7 +104,8 @@ pub fn append_head(
     head.put(&SYNC);
     head.put(&place.offset.to_le_bytes());
     head.put(&place.mark.to_le_bytes());
-    head.put(&KIND_MESSAGE.to_le_bytes());
+    let kind = if payload.is_reference { KIND_REFERENCE } else { KIND_MESSAGE };
+    head.put(&kind.to_le_bytes());
     head.put(&[0; 2]);
     head.put(&envelope_len.to_le_bytes());
     head.put(&payload.len.to_le_bytes());

@@ -123,6 +123,39 @@ fn a_reference_to_a_pipe_or_device_leads_nowhere() {
     }
 }
 
+/// A segment of another user that refers to what isn't theirs is how they would read what they may
+/// not: a reference is a link. What one has made oneself, and what is the maker's own, is followed.
+#[test]
+fn references_of_other_users_are_followed_to_their_own_files_alone() {
+    use inqueue::queue::segment::reference::{Reference, References};
+    if rustix::process::geteuid().as_raw() != 0 {
+        println!("references_of_other_users_...: skipped: only root can make files of other users");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let owned = |name: &str, owner: u32| {
+        fs::write(at(name), LETTER).unwrap();
+        std::os::unix::fs::chown(at(name), Some(owner), None).unwrap();
+    };
+    for (name, owner) in [("ours.seg", 0), ("theirs.seg", 54_321)] {
+        owned(name, owner);
+        let references = References::of(&at(name)).unwrap();
+        for (file, of_file) in [("secret", 0), ("their-letter", 54_321), ("others", 54_322)] {
+            owned(file, of_file);
+            let (length, checksum) = (LETTER.len() as u64, crc32c::crc32c(LETTER));
+            for path in [file.to_owned(), at(file).display().to_string(), format!("./{file}")] {
+                let name = path.as_bytes();
+                let reference = Reference { offset: 0, length, checksum, is_quoted: false, name };
+                let lost = references.lost(Vec::new(), &reference);
+                assert_eq!(lost.is_none(), owner == 0 || owner == of_file, "{file}: {lost:?}");
+                let said = lost.map(|lost| lost.to_string()).unwrap_or_default();
+                assert!(said.is_empty() || said.contains("it is another user's"), "{said}");
+            }
+        }
+    }
+}
+
 /// A link that another user has put into a queue, to a file that isn't theirs, is how they would
 /// read what they may not.
 #[test]

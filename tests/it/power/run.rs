@@ -16,10 +16,11 @@ struct Small {
     _folder: tempfile::TempDir,
     root: PathBuf,
     made: PathBuf,
+    accepted: &'static str,
 }
 
 impl Small {
-    fn new() -> Self {
+    fn new(accepted: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         let (hazards, format) = (Mix::parse(MIX).unwrap(), Format::Segment);
@@ -27,7 +28,7 @@ impl Small {
             Options { messages: 12, size_mean: 300, format, hazards, ..Options::default() };
         let made = root.join("made");
         inqueue_gen::generate(&options, &made).unwrap();
-        Self { _folder: folder, root, made }
+        Self { _folder: folder, root, made, accepted }
     }
 
     fn command(&self, base: &Path, sync: &str) -> Command {
@@ -35,7 +36,7 @@ impl Small {
         let queue = self.made.join(Format::Segment.queue());
         command.arg("run").arg(format!("segment:{}", queue.display()));
         command.args(["--now", NOW, "--hostname", "mta.example", "--quiet", "--workers", "1"]);
-        command.args(["--part-size", "4K", "--sync", sync]);
+        command.args(["--part-size", "4K", "--sync", sync, "--accepted", self.accepted]);
         command.arg("--directory").arg(self.made.join("directory.txt"));
         // The folder that the run is made in is new, too.
         command.arg("--out").arg(base.join("runs/run"));
@@ -47,8 +48,8 @@ fn check(base: &Path, whole: &Path) {
     assert_same_run(&base.join("runs/run"), &whole.join("runs/run"));
 }
 
-fn cut_off(sync: &str, choices: &[Survives]) -> Tried {
-    let small = Small::new();
+fn cut_off(accepted: &'static str, sync: &str, choices: &[Survives]) -> Tried {
+    let small = Small::new(accepted);
     let command = |base: &Path, sync: &str| small.command(base, sync);
     let begin = disk::Image::new();
     let scene = Scene { folder: &small.root, begin, command: &command, sync, check: &check };
@@ -64,7 +65,7 @@ fn cut_off(sync: &str, choices: &[Survives]) -> Tried {
 
 /// Runs on a disk that fails; how many faults of each kind.
 pub(super) fn faults() -> Struck {
-    let small = Small::new();
+    let small = Small::new("copy");
     let command = |base: &Path, sync: &str| small.command(base, sync);
     let begin = disk::Image::new();
     let bench = Bench {
@@ -83,9 +84,20 @@ fn a_run_survives_a_power_failure_at_every_point() {
     if is_skipped("a_run_survives_a_power_failure_at_every_point") {
         return;
     }
-    let tried = cut_off("commit", &Survives::ALL);
+    let tried = cut_off("copy", "commit", &Survives::ALL);
     eprintln!("{tried:?}");
     assert!(tried.points >= 70 && tried.states >= 250 && tried.twice >= 20, "{tried:?}");
+}
+
+/// The same where accepted mail stays in the queue.
+#[test]
+fn a_run_by_reference_survives_a_power_failure_at_every_point() {
+    if is_skipped("a_run_by_reference_survives_a_power_failure_at_every_point") {
+        return;
+    }
+    let tried = cut_off("refer", "commit", &[Survives::Nothing, Survives::All, Survives::Torn(50)]);
+    eprintln!("{tried:?}");
+    assert!(tried.points >= 70 && tried.states >= 100, "{tried:?}");
 }
 
 /// What `--sync end` and `never` promise: a killed process, while the power is on.
@@ -95,7 +107,7 @@ fn a_run_that_syncs_late_or_never_survives_a_kill_at_every_point() {
         return;
     }
     for sync in ["end", "never"] {
-        let tried = cut_off(sync, &[Survives::All]);
+        let tried = cut_off("copy", sync, &[Survives::All]);
         eprintln!("{sync}: {tried:?}");
         assert!(tried.points >= 40 && tried.states >= 30 && tried.twice >= 3, "{tried:?}");
     }
