@@ -93,7 +93,7 @@ def draw(description):
             axes.legend(fontsize=8, frameon=False)
     figure.suptitle(description["title"], x=0.01, ha="left", fontsize=12, weight="bold")
     if description.get("note"):
-        note = textwrap.fill(description["note"], 70 + 80 * columns)
+        note = textwrap.fill(description["note"], 70 + 65 * columns)
         figure.supxlabel(note, x=0.01, ha="left", fontsize=7, color="#555555")
     return figure
 
