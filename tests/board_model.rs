@@ -75,7 +75,7 @@ fn a_state_is_saved_whole_or_not_at_all() {
         let writer = {
             let words = Arc::clone(&words);
             loom::thread::spawn(move || {
-                Board::new(&words, 0, BESIDE).save(0, &[2; STATE], b"two and two")
+                Board::new(&words, 0, BESIDE).save(0, &[2; STATE], b"two and two");
             })
         };
         let seen = Board::new(&words, 0, BESIDE).saved(0).unwrap();

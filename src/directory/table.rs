@@ -135,7 +135,8 @@ fn hash(mailbox: Mailbox<'_>) -> u64 {
     words.fold(lengths as u64, |hash, word| {
         // The two halves of a product: each bit of a word reaches all of the hash.
         let product = u128::from(hash ^ lower(word)) * 0x9E37_79B9_7F4A_7C15;
-        (product as u64) ^ (product >> 64) as u64
+        let [low, high] = [product & u128::from(u64::MAX), product >> 64];
+        u64::try_from(low ^ high).unwrap_or_default()
     })
 }
 

@@ -182,9 +182,8 @@ impl<'w> Board<'w> {
 
     /// The state that was saved last in a place, and the bytes beside it.
     pub(super) fn saved(&self, place: usize) -> Option<([u64; STATE], Vec<u8>)> {
-        let which = match self.load(self.place(place), Ordering::Acquire) {
-            which @ (FIRST | SECOND) => which,
-            _ => return None,
+        let which @ (FIRST | SECOND) = self.load(self.place(place), Ordering::Acquire) else {
+            return None;
         };
         let (copy, length) = self.copy(place, which);
         let state = std::array::from_fn(|index| self.load(copy + index, Ordering::Relaxed));

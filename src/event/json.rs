@@ -353,8 +353,8 @@ fn member_number(out: &mut Vec<u8>, key: &str, value: u32) {
 
 fn write_number(out: &mut Vec<u8>, value: u64) {
     // Most are an index, a count.
-    if let digit @ 0..=9 = value {
-        out.push(b'0' + digit as u8);
+    if let Ok(digit @ 0..=9) = u8::try_from(value) {
+        out.push(b'0' + digit);
         return;
     }
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
@@ -404,9 +404,9 @@ const fn odd_bytes(word: u64) -> u64 {
     let ascii = word & !HIGHEST;
     // With the highest bit set nothing is borrowed from the next byte.
     let below_space = !((ascii | HIGHEST) - ONES * b' ' as u64);
-    let quote = !(((ascii ^ ONES * b'"' as u64) | HIGHEST) - ONES);
-    let backslash = !(((ascii ^ ONES * b'\\' as u64) | HIGHEST) - ONES);
-    let delete = !(((ascii ^ ONES * 0x7F) | HIGHEST) - ONES);
+    let quote = !(((ascii ^ (ONES * b'"' as u64)) | HIGHEST) - ONES);
+    let backslash = !(((ascii ^ (ONES * b'\\' as u64)) | HIGHEST) - ONES);
+    let delete = !(((ascii ^ (ONES * 0x7F)) | HIGHEST) - ONES);
     (word | below_space | quote | backslash | delete) & HIGHEST
 }
 

@@ -148,6 +148,11 @@ const NOT_ASCII: u8 = 4;
 const FORBIDDEN: u8 = 8;
 
 /// The bytes of a dot-string.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a table of all bytes, made when this is compiled"
+)]
 static OF_LOCAL_PART: [u8; 256] = {
     let mut kinds = [FORBIDDEN; 256];
     let mut byte = 0;
@@ -162,6 +167,11 @@ static OF_LOCAL_PART: [u8; 256] = {
 };
 
 /// The bytes of a domain. Underscores are taken: real hosts have them.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a table of all bytes, made when this is compiled"
+)]
 static OF_DOMAIN: [u8; 256] = {
     let mut kinds = OF_LOCAL_PART;
     let mut byte = 0;
