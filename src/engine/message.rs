@@ -11,14 +11,14 @@
 use super::board;
 use super::breaker::Breaker;
 use super::isolate::{Fault, Stage, isolate};
+use super::memory::Memory;
 use super::{Context, EngineError, Faults, Offices};
 use crate::decide::{Case, Disposition, NoReport, Outcome, Verdict};
-use crate::directory::Directory;
 use crate::event::json::{self, Subject};
 use crate::limits;
 use crate::mail::content::Content;
-use crate::mail::envelope::{Envelope, Recipient};
-use crate::mail::header::{HeaderFacts, RecipientField};
+use crate::mail::envelope::Envelope;
+use crate::mail::header::HeaderFacts;
 use crate::ndr;
 use crate::queue::envelope::Read;
 use crate::queue::segment::write::Payload;
@@ -61,34 +61,6 @@ pub(super) struct Walk<'r> {
     /// Memory of what waits beside a saved state.
     pub(super) tails: Vec<u8>,
     scratch: Scratch,
-}
-
-/// Lists that borrow from the queue while a batch is in hand.
-#[derive(Debug, Default)]
-pub(super) struct Memory<'a> {
-    fields: Vec<(RecipientField, &'a [u8])>,
-    recipients: Vec<Recipient<'a>>,
-    verdict: Verdict<'a>,
-    /// The post office that the batch is in.
-    pub(super) office: Option<&'a Directory>,
-}
-
-impl Memory<'_> {
-    /// The same memory, empty, for another batch.
-    pub(super) fn recycle<'b>(mut self) -> Memory<'b> {
-        self.fields.clear();
-        self.recipients.clear();
-        if self.fields.capacity().max(self.recipients.capacity()) > limits::RECIPIENTS_KEPT_MAX {
-            (self.fields, self.recipients) = (Vec::new(), Vec::new());
-        }
-        // Collecting an emptied vector into one of the same layout keeps its memory.
-        Memory {
-            fields: self.fields.into_iter().map_while(|_| None).collect(),
-            recipients: self.recipients.into_iter().map_while(|_| None).collect(),
-            verdict: self.verdict.recycle(),
-            office: None,
-        }
-    }
 }
 
 #[derive(Debug, Default)]

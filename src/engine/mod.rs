@@ -23,6 +23,7 @@ mod fence;
 #[cfg(feature = "fault-injection")]
 mod inject;
 pub mod isolate;
+mod memory;
 mod message;
 pub mod reproduce;
 mod schedule;
