@@ -154,8 +154,7 @@ fn walk(
     let mut walk = Walk::new(&context, 0);
     walk.part.begin(0);
     if let Some((source, found)) = capsule.message.found() {
-        let mut memory = Memory::default();
-        memory.office = office.as_ref();
+        let mut memory = Memory { office: office.as_ref(), ..Memory::default() };
         walk.message(&source, found, None, &mut memory)?;
     }
     // Looking up the names of a stack isn't the message's time.
