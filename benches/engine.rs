@@ -63,7 +63,7 @@ fn announcements(criterion: &mut Criterion) {
             index += 1;
             board.announce(1, Some(in_hand(index, 0)), (index << 12, 5000));
             for stage in 1..6 {
-                black_box(&board).stage(1, in_hand(index, stage));
+                black_box(&board).announce(1, Some(in_hand(index, stage)), (index << 12, 5000));
             }
         });
     });
@@ -78,7 +78,7 @@ fn commit(criterion: &mut Criterion) {
             .map(|part| Commit { part, counts: Counts::default(), files: PerStream::default() })
             .collect();
         for (name, sync) in [("synced", true), ("not synced", false)] {
-            let mut log = Log::open(folder.path(), 0).unwrap();
+            let mut log = Log::open(folder.path(), 0, Sync::Never).unwrap();
             group.throughput(Throughput::Elements(u64::from(parts)));
             group.bench_function(format!("{parts} parts, {name}"), |b| {
                 b.iter(|| log.append(&commits, sync).unwrap());
@@ -96,7 +96,7 @@ fn run(made: &Path, format: Format, directory: &Directory, workers: usize) {
     let clock = Time::from_s(1_767_323_045);
     let name = "mta.example".to_owned();
     let request = Request::new(queues, Some(made.join("directory.txt")), clock, name);
-    let mut run = Run::begin(out.path(), request, directory).unwrap();
+    let mut run = Run::begin(out.path(), request, directory, Sync::Never).unwrap();
     let stop = Stop::default();
     let settings = Settings {
         workers: Some(workers),

@@ -46,9 +46,11 @@ pub const ENVELOPE_BYTES_MAX: usize = 256 << 20;
 pub const MAP_BYTES_MIN: u64 = 1 << 20;
 
 /// Smallest part when the size isn't given: making files is dear.
-pub const PART_BYTES_MIN: u64 = 8 << 20;
+pub const PART_BYTES_MIN: u64 = 16 << 20;
 /// Largest part when the size isn't given: a part is what a crash does again.
 pub const PART_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of a queue that are looked at at once by what only looks: their lines wait in memory.
+pub const LOOK_BYTES: u64 = 8 << 20;
 /// Parts that a queue is cut into when the size isn't given and lies between the two bounds.
 pub const PARTS_AIM: u64 = 256;
 /// Files in one part of a folder of files, so that a million empty files are still many parts.
@@ -89,10 +91,15 @@ pub const CONTENT_IN_PLACE_BYTES_MIN: usize = 256 << 10;
 /// A recycled buffer that one large message has blown up beyond this is given back to the system.
 pub const BUFFER_KEPT_BYTES_MAX: usize = 8 << 20;
 
+/// Messages that a worker takes at once: all go through a step before the next step begins.
+pub const TAKEN_MAX: usize = 16;
+/// Their bytes, after which no further one is taken: they are to stay in the processor's own cache.
+pub const TAKEN_BYTES: u64 = 128 << 10;
+
 /// Dispositions whose events are made at once: what is large then is written before the next.
 pub const BATCH_EVENTS: usize = 4096;
 /// Lists of more recipients that one large message has made are given back to the system.
-pub const RECIPIENTS_KEPT_MAX: usize = 65_536;
+pub const RECIPIENTS_KEPT_MAX: usize = 4_096;
 
 /// Files held at once that records of a segment refer to: as many as a process may well have open.
 pub const REFERENCED_FILES_MAX: usize = 256;

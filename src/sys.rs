@@ -1,5 +1,6 @@
-//! What the operating system and the allocator give only through `unsafe`: maps of files, memory
-//! that two processes share, a second process. The one file with `unsafe`.
+//! What the operating system, the allocator and the processor give only through `unsafe`: maps of
+//! files, memory that two processes share, a second process, what is fetched into caches. The one
+//! file with `unsafe`.
 //!
 //! Not here: what maps hold and what processes do (`queue/bytes.rs`, `engine/board.rs`,
 //! `engine/fence.rs`). Invariants: a map of a file is never written to; a process is split in two
@@ -49,6 +50,20 @@ pub fn shared_words(count: usize) -> io::Result<&'static [AtomicU64]> {
     // bits.
     #[expect(clippy::cast_ptr_alignment, reason = "a page is aligned")]
     Ok(unsafe { std::slice::from_raw_parts(bytes.as_mut_ptr().cast::<AtomicU64>(), count) })
+}
+
+/// Has the processor fetch what lies at a place into its caches, while it does other things. On
+/// processors other than x86-64 nothing is done.
+pub fn fetch<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: it is a hint, which reads and changes nothing that a program could see, and can't
+    // fail, whatever the address; this one is a reference's.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
 }
 
 /// Gives memory that was used, and is free, back to the system. Processes that are split off then

@@ -45,7 +45,7 @@ fn what_is_in_hand_is_never_half_told() {
                 loom::thread::spawn(move || {
                     let board = Board::new(&words, 2, 0);
                     board.announce(worker, Some(hand(worker as u64, 1)), (7, 70));
-                    board.stage(worker, hand(worker as u64, 2));
+                    board.announce(worker, Some(hand(worker as u64, 2)), (7, 70));
                 })
             })
             .collect();

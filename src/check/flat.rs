@@ -17,7 +17,7 @@ use rayon::prelude::*;
 /// # Errors
 /// It can't be cut into parts.
 pub(super) fn check(queue: &Queue, clock: &Clock) -> Result<Report, QueueError> {
-    let parts = queue.cut(limits::PART_BYTES_MIN)?;
+    let parts = queue.cut(limits::LOOK_BYTES)?;
     let all: Vec<Report> = parts
         .par_iter()
         .map_init(Buffers::default, |buffers, part| {

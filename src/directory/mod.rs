@@ -178,6 +178,22 @@ impl Directory {
         }
     }
 
+    /// Has the processor fetch what a look-up of this path touches first, so that it needn't be
+    /// waited for later. What isn't a plain mailbox is fetched in vain.
+    pub fn fetch_slot(&self, path: &[u8]) {
+        if let Some(mailbox) = plain(path) {
+            self.entries.fetch_slot(mailbox);
+        }
+    }
+
+    /// Has it fetch what the look-up touches next; to be asked for a while after
+    /// [`Self::fetch_slot`].
+    pub fn fetch_record(&self, path: &[u8]) {
+        if let Some(mailbox) = plain(path) {
+            self.entries.fetch_record(mailbox);
+        }
+    }
+
     /// `postmaster` without a domain (RFC 5321, 4.1.1.3).
     fn look_up_bare(&self, local_part: &[u8]) -> Standing<'_> {
         match &self.tables.postmaster {
@@ -233,6 +249,12 @@ impl Directory {
     pub fn is_empty(&self) -> bool {
         self.entries.len() == 0
     }
+}
+
+/// The mailbox of a path that is just that, unchecked.
+fn plain(path: &[u8]) -> Option<Mailbox<'_>> {
+    let at = memchr::memrchr(b'@', path)?;
+    Some(Mailbox { local_part: path.get(..at)?, domain: path.get(at + 1..)? })
 }
 
 impl Entry {

@@ -1,11 +1,12 @@
 //! A table of mailboxes that is built once and then only looked up in.
 //!
 //! A look-up in a queue's middle finds nothing of it in the processor's caches: what counts is how
-//! many places it touches. Here these are two, a slot and a record; what most mailboxes have in
-//! common stands once. Not here: reading a directory, and errors in it. Invariants: keys are in
-//! lower case; a look-up takes no memory, and changes none.
+//! many places it touches. Here these are two, a slot and a record, and both can be asked for
+//! beforehand; what most mailboxes have in common stands once. Not here: reading a directory, and
+//! errors in it. Invariants: keys are in lower case; a look-up takes no memory, and changes none.
 
 use crate::mail::address::Mailbox;
+use crate::sys;
 
 /// What is known of each mailbox.
 #[derive(Debug)]
@@ -104,6 +105,24 @@ impl<T> Table<T> {
             }
         }
         None
+    }
+
+    /// Has the processor fetch the slot that a mailbox is looked for in first.
+    pub(super) fn fetch_slot(&self, mailbox: Mailbox<'_>) {
+        let first = self.probe(hash(mailbox)).next();
+        if let Some(slot) = first.and_then(|at| self.slots.get(at)) {
+            sys::fetch(slot);
+        }
+    }
+
+    /// Has it fetch the record of that slot, which must be there by now to gain anything.
+    pub(super) fn fetch_record(&self, mailbox: Mailbox<'_>) {
+        let first = self.probe(hash(mailbox)).next();
+        let slot = first.and_then(|at| self.slots.get(at)).copied().unwrap_or_default();
+        let place = usize::try_from(slot & PLACE).unwrap_or_default();
+        if let Some(record) = self.records.get(place) {
+            sys::fetch(record);
+        }
     }
 
     /// Slots that a hash may be in, in their order: without end, but half of all are free.

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::mail::date::Time;
 use crate::queue::envelope::RecipientOrder;
 use crate::queue::{Queue, QueueFile};
+use crate::spool::Sync;
 use crate::spool::commits::{self, Commit, Log};
 use crate::spool::folder::{self, RunFolder};
 use crate::spool::plan::{
@@ -65,18 +66,23 @@ impl Run {
     /// # Errors
     /// The folder is something else or in use, what is asked for isn't what its plan says, or the
     /// queue can't be read.
-    pub fn begin(out: &Path, request: Request, directory: &Directory) -> Result<Self, EngineError> {
+    pub fn begin(
+        out: &Path,
+        request: Request,
+        directory: &Directory,
+        sync: Sync,
+    ) -> Result<Self, EngineError> {
         if request.queues.is_empty() {
             return Err(EngineError::NoQueue);
         }
         if folder::is_run(out) {
-            return Self::go_on(out, &request, directory);
+            return Self::go_on(out, &request, directory, sync);
         }
         let (mut plan, lists) = request.plan(None, directory)?;
         check_places(out, &plan)?;
         plan.parts = parts(&request.queues, plan.options.part_bytes)?;
-        let folder = RunFolder::create(out, &plan, &lists)?;
-        let log = Log::open(out, 0)?;
+        let folder = RunFolder::create(out, &plan, &lists, sync)?;
+        let log = Log::open(out, 0, sync)?;
         Ok(Self {
             folder,
             log,
@@ -88,14 +94,19 @@ impl Run {
         })
     }
 
-    fn go_on(out: &Path, request: &Request, directory: &Directory) -> Result<Self, EngineError> {
+    fn go_on(
+        out: &Path,
+        request: &Request,
+        directory: &Directory,
+        sync: Sync,
+    ) -> Result<Self, EngineError> {
         let planned = folder::read_plan(out)?;
         let (given, _) = request.plan(Some(&planned.plan.options), directory)?;
         let differences = planned.plan.differences(&given);
         if !differences.is_empty() {
             return Err(EngineError::Differs { path: out.to_owned(), differences });
         }
-        let (folder, log, (done, good)) = RunFolder::open(out, &planned.plan)?;
+        let (folder, log, (done, good)) = RunFolder::open(out, &planned.plan, sync)?;
         let (done_before, queues) = (done.len(), planned.queues);
         Ok(Self { folder, log, plan: planned.plan, queues, done, done_before, good })
     }
@@ -261,8 +272,8 @@ mod tests {
     #[test]
     fn parts_are_about_a_256th_of_the_queue_within_bounds() {
         for (total, part) in [
-            (0, 8 << 20),
-            (2 << 30, 8 << 20),
+            (0, 16 << 20),
+            (2 << 30, 16 << 20),
             (4 << 30, 16 << 20),
             ((4 << 30) + 1, 32 << 20),
             (10 << 30, 64 << 20),

@@ -98,11 +98,6 @@ impl<'w> Board<'w> {
         self.store(at, in_hand.map_or(0, InHand::word), Ordering::Release);
     }
 
-    /// Moves a worker's message on to another stage.
-    pub(super) fn stage(&self, worker: usize, in_hand: InHand) {
-        self.store(HEAD + worker * WORKER, in_hand.word(), Ordering::Release);
-    }
-
     /// What a worker has in hand, and where it lies.
     pub(super) fn in_hand(&self, worker: usize) -> Option<(InHand, (u64, u64))> {
         let at = HEAD + worker * WORKER;

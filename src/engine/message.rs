@@ -1,31 +1,31 @@
 //! The walk of one message: parse, decide, its reports, its records, its events; and what is done
 //! when a step fails.
 //!
-//! Its worker gets messages and damage in queue order (`walk`), and appends to the part's buffers.
-//! Steps run inside `isolate`: a fault in parse, decide or render takes the buffers back and
-//! quarantines the message byte for byte; one in a report turns what it would have reported into
-//! dead letters; one in an event leaves an event made from numbers alone. Not here: which part,
-//! writing, committing. Invariant: after each message its marks hold, and each of its recipients
-//! has one outcome.
+//! Its worker has taken several, in queue order (`walk`): it parses them, decides about them, and
+//! then finishes them, which appends to the part's buffers. Steps run inside `isolate`: a fault in
+//! parse, decide or render takes the buffers back and quarantines the message byte for byte; one in
+//! a report turns what it would have reported into dead letters; one in an event leaves an event
+//! made from numbers alone. Not here: which part, writing, committing. Invariant: after each
+//! message its marks hold, and each of its recipients has one outcome.
 
-use super::board;
 use super::breaker::Breaker;
 use super::isolate::{Fault, Stage, isolate};
-use super::memory::Memory;
+use super::taken::{Judgment, Lists, Memory, Taken};
 use super::{Context, EngineError, Faults, Offices};
 use crate::decide::{Case, Disposition, NoReport, Outcome, Verdict};
-use crate::event::json::{self, Subject};
+use crate::directory::Directory;
+use crate::event::json;
 use crate::limits;
 use crate::mail::content::Content;
-use crate::mail::envelope::Envelope;
-use crate::mail::header::HeaderFacts;
+use crate::mail::envelope::{Envelope, QueueId};
+use crate::mail::header::{HeaderFacts, RecipientField};
 use crate::ndr;
 use crate::queue::envelope::Read;
 use crate::queue::segment::write::Payload;
-use crate::queue::{Damage, DamageKind, Found, Lies, Source, envelope};
+use crate::queue::{DamageKind, Lies, Source, envelope};
 use crate::spool::Counts;
 use crate::spool::Stream;
-use crate::spool::part::{Mark, Part};
+use crate::spool::part::Part;
 use crate::spool::record::{self, Judged, Known, Origin, Report};
 use crate::spool::refer::Referrer;
 use smallvec::SmallVec;
@@ -42,17 +42,21 @@ pub(super) struct Walk<'r> {
     pub(super) tries: u32,
     /// Which worker this is: its place on the board.
     pub(super) worker: usize,
-    /// What it has in hand, as the board has it.
-    pub(super) now: board::InHand,
+    /// Number of the part.
+    pub(super) number: u32,
+    /// Number of the message that comes next.
+    pub(super) index: u64,
     /// Messages and damages of the part before this one are passed over.
     pub(super) from: u64,
-    /// Where the message in hand ends in its file.
+    /// Where the message before that ends in its file.
     pub(super) next: u64,
     /// The place on the board where the part's state is saved.
     pub(super) place: Option<usize>,
     pub(super) breaker: Breaker,
     /// What the post offices of the part's queue know, where it is made of such.
     pub(super) offices: Option<&'r Offices>,
+    /// The post office that the batch is in.
+    pub(super) office: Option<&'r Directory>,
     /// Where accepted mail stays in the queue: what makes its references.
     pub(super) refers: Option<Referrer>,
     /// Faults of the part's messages that are known from earlier deaths.
@@ -70,31 +74,6 @@ struct Scratch {
     reference: Vec<u8>,
 }
 
-/// A message in hand, and what is known of it so far.
-#[derive(Debug)]
-struct InHand<'a> {
-    envelope: Envelope<'a>,
-    origin: Origin<'a>,
-    payload: Payload<'a>,
-    /// Its content isn't held against the checksum of its record yet.
-    is_unread: bool,
-    /// Its stable id; 0 until its envelope is read.
-    key: u64,
-    /// Marker of an injected fault.
-    marker: Option<&'a [u8]>,
-    /// Faults that struck it: at most one a stage is told.
-    faults: SmallVec<[Fault; 2]>,
-}
-
-/// How far judging came.
-enum Judgment {
-    Judged,
-    /// The message is over its budget.
-    TooMuch(DamageKind),
-    /// Its envelope can't be read.
-    Damaged(DamageKind),
-}
-
 /// A report that was made: whom it went to, and how many recipients it names.
 type Made<'a> = SmallVec<[(&'a [u8], u32); 2]>;
 
@@ -106,12 +85,14 @@ impl<'r> Walk<'r> {
             counts: Counts::default(),
             tries: 0,
             worker,
-            now: board::InHand::default(),
+            number: 0,
+            index: 0,
             from: 0,
             next: 0,
             place: None,
             breaker: Breaker::new(context.breaker),
             offices: None,
+            office: None,
             refers: None,
             known: None,
             memory: Memory::default(),
@@ -120,181 +101,191 @@ impl<'r> Walk<'r> {
         }
     }
 
-    pub(super) fn message<'a>(
+    /// Reads a message's header fields and envelope.
+    pub(super) fn parse<'a>(
         &mut self,
         source: &Source<'a>,
-        found: Found<'a>,
-        checksum: Option<u32>,
-        memory: &mut Memory<'a>,
-    ) -> Result<(), EngineError>
+        taken: &mut Taken<'a>,
+        lists: &mut Lists<'a>,
+        fields: &mut Vec<(RecipientField, &'a [u8])>,
+    ) {
+        lists.recipients.clear();
+        if !matches!(taken.judgment, Judgment::Open) {
+            return;
+        }
+        taken.stage = Stage::Parse;
+        let desk = self.desk(taken);
+        desk.announce(Stage::Parse);
+        let content = taken.found.content;
+        let lies_here = matches!(taken.found.lies, Lies::Here(_));
+        taken.is_unread = taken.checksum.is_some() && self.refers.is_some() && lies_here;
+        taken.payload =
+            Payload::known(content, taken.checksum.unwrap_or_else(|| content.checksum()));
+        let order = self.context.recipients;
+        if taken.found.set_aside.is_some() {
+            taken.judgment = Judgment::SetAside;
+            let facts = HeaderFacts::default();
+            let read = envelope::read(source, &taken.found, &facts, order, &mut lists.recipients);
+            if let Read::Message(envelope) = read {
+                taken.envelope = envelope;
+            }
+            return;
+        }
+        let parsed = isolate(&Cell::new(Stage::Parse), || {
+            desk.enter(Stage::Parse, None);
+            let facts = HeaderFacts::read_into(std::mem::take(fields), content.raw());
+            taken.marker = facts.fault;
+            desk.enter(Stage::Parse, taken.marker);
+            match envelope::read(source, &taken.found, &facts, order, &mut lists.recipients) {
+                Read::Message(envelope) => taken.envelope = envelope,
+                Read::TooMuch(envelope, kind) => {
+                    taken.envelope = envelope;
+                    taken.judgment = Judgment::TooMuch(kind);
+                    return;
+                }
+                Read::Damaged(kind) => {
+                    taken.judgment = Judgment::Damaged(kind);
+                    return;
+                }
+            }
+            (taken.header_hops, taken.is_report) = (facts.hops, facts.is_report);
+            taken.set_key(source, &mut self.scratch.key);
+            *fields = facts.recipients;
+            self.fetch(lists, Directory::fetch_slot);
+        });
+        if let Err(fault) = parsed {
+            taken.judgment = Judgment::Struck(fault);
+        }
+    }
+
+    /// Has the processor fetch what deciding about a message will look at.
+    pub(super) fn fetch(&self, lists: &Lists<'_>, fetch: impl Fn(&Directory, &[u8])) {
+        for recipient in lists.recipients.iter().take(limits::TAKEN_MAX) {
+            fetch(self.context.judge.directory, recipient.forward_path);
+        }
+    }
+
+    /// Decides about a message that nothing keeps from being judged.
+    pub(super) fn decide<'a>(&self, taken: &mut Taken<'a>, lists: &mut Lists<'a>)
     where
         'r: 'a,
     {
-        let content = found.content;
-        let origin = origin(source, &found);
-        let desk = self.desk();
-        desk.take(Stage::Parse, (found.offset, found.length));
-        let is_unread =
-            checksum.is_some() && self.refers.is_some() && matches!(found.lies, Lies::Here(_));
-        let checksum = checksum.unwrap_or_else(|| content.checksum());
-        let payload = Payload::known(content, checksum);
+        if !matches!(taken.judgment, Judgment::Open) {
+            return;
+        }
+        let desk = self.desk(taken);
+        taken.stage = Stage::Decide;
+        let decided = isolate(&Cell::new(Stage::Decide), || {
+            desk.enter(Stage::Decide, taken.marker);
+            let case = Case {
+                envelope: &taken.envelope,
+                recipients: &lists.recipients,
+                header_hops: taken.header_hops,
+                is_report: taken.is_report,
+                condition: taken.found.condition,
+                office: self.office,
+            };
+            self.context.judge.decide(case, &mut lists.verdict);
+        });
+        taken.judgment = decided.map_or_else(Judgment::Struck, |()| Judgment::Judged);
+    }
+
+    /// Makes a message's reports, records and events, or puts it into quarantine.
+    pub(super) fn finish<'a>(
+        &mut self,
+        source: &Source<'a>,
+        taken: &mut Taken<'a>,
+        lists: &mut Lists<'a>,
+    ) -> Result<(), EngineError> {
+        // Others were in hand since.
+        self.desk(taken).announce(taken.stage);
+        match std::mem::replace(&mut taken.judgment, Judgment::Open) {
+            Judgment::Judged if stays(&lists.verdict) || !taken.is_altered() => {}
+            Judgment::Judged => return self.altered(source, taken),
+            Judgment::Damaged(kind) => return self.damage(source, taken, kind),
+            Judgment::TooMuch(kind) => {
+                return self.set_aside(source, taken, kind.text().as_bytes());
+            }
+            Judgment::SetAside | Judgment::Open => {
+                let reason = taken.found.set_aside.unwrap_or_default();
+                return self.set_aside(source, taken, reason);
+            }
+            Judgment::Struck(fault) => return self.quarantine(source, taken, fault, lists),
+        }
         let mark = self.part.mark();
-        let mut hand = InHand {
-            envelope: Envelope::new(envelope::queue_id(source, &found)),
-            origin,
-            payload,
-            is_unread,
-            key: 0,
-            marker: None,
-            faults: SmallVec::new(),
-        };
-        if let Some(reason) = found.set_aside {
-            self.read_envelope(source, &found, &mut hand, memory);
-            return self.set_aside(source, &found, hand, reason);
-        }
-        let stage = Cell::new(Stage::Parse);
-        match isolate(&stage, || self.judge(source, &found, &mut hand, memory, &stage)) {
-            Ok(Judgment::Judged) if stays(&memory.verdict) || !hand.is_altered() => {}
-            Ok(Judgment::Judged) => return self.altered(source, &hand),
-            Ok(Judgment::TooMuch(kind)) => {
-                return self.set_aside(source, &found, hand, kind.text().as_bytes());
-            }
-            Ok(Judgment::Damaged(kind)) => {
-                let damage = Damage { offset: found.offset, length: found.length, kind };
-                return self.damage(source, origin, damage);
-            }
-            Err(fault) => return self.quarantine(source, &found, hand, fault, &mark, memory),
-        }
-        self.inject_death(hand.marker);
-        let made = self.reports(&mut hand, memory);
-        stage.set(Stage::Render);
+        self.inject_death(taken.marker);
+        let made = self.reports(taken, lists);
+        let desk = self.desk(taken);
         let (refers, out) = (self.refers.as_ref(), &mut self.scratch.reference);
-        let rendered = isolate(&stage, || {
-            desk.enter(Stage::Render, hand.marker);
-            let reference = refers.and_then(|it| it.reference(origin.name, &found, &payload, out));
-            let judged = Judged { reference, ..hand.judged(memory) };
+        let rendered = isolate(&Cell::new(Stage::Render), || {
+            desk.enter(Stage::Render, taken.marker);
+            let reference = refers
+                .and_then(|it| it.reference(taken.origin.name, &taken.found, &taken.payload, out));
+            let judged = Judged { reference, ..taken.judged(lists) };
             judged.append(&mut self.part, self.context.hostname);
         });
         if let Err(fault) = rendered {
-            return self.quarantine(source, &found, hand, fault, &mark, memory);
+            self.part.roll_back(&mark);
+            return self.quarantine(source, taken, fault, lists);
         }
-        self.events(&mut hand, memory, &made)?;
-        for disposition in &memory.verdict.dispositions {
+        self.events(taken, lists, &made)?;
+        for disposition in &lists.verdict.dispositions {
             self.counts.count(disposition.outcome);
         }
         self.counts.messages += 1;
-        self.counts.content_bytes += payload.len;
+        self.counts.content_bytes += taken.payload.len;
         self.counts.reports += made.len() as u64;
-        self.counts.faults += hand.faults.len() as u64;
-        self.struck(&hand.faults)?;
-        self.settle(content)
-    }
-
-    /// The envelope of a message that can't be judged, as far as it can be read.
-    fn read_envelope<'a>(
-        &self,
-        source: &Source<'a>,
-        found: &Found<'a>,
-        hand: &mut InHand<'a>,
-        memory: &mut Memory<'a>,
-    ) {
-        let (facts, order) = (HeaderFacts::default(), self.context.recipients);
-        let read = envelope::read(source, found, &facts, order, &mut memory.recipients);
-        if let Read::Message(envelope) = read {
-            hand.envelope = envelope;
-        }
-    }
-
-    /// Parse and decide, where the envelope can be read and the message is within its budget.
-    fn judge<'a>(
-        &mut self,
-        source: &Source<'a>,
-        found: &Found<'a>,
-        hand: &mut InHand<'a>,
-        memory: &mut Memory<'a>,
-        stage: &Cell<Stage>,
-    ) -> Judgment
-    where
-        'r: 'a,
-    {
-        let desk = self.desk();
-        desk.enter(Stage::Parse, None);
-        memory.recipients.clear();
-        let fields = std::mem::take(&mut memory.fields);
-        let facts = HeaderFacts::read_into(fields, found.content.raw());
-        hand.marker = facts.fault;
-        desk.enter(Stage::Parse, hand.marker);
-        let order = self.context.recipients;
-        match envelope::read(source, found, &facts, order, &mut memory.recipients) {
-            Read::Message(envelope) => hand.envelope = envelope,
-            Read::TooMuch(envelope, kind) => {
-                hand.envelope = envelope;
-                return Judgment::TooMuch(kind);
-            }
-            Read::Damaged(kind) => return Judgment::Damaged(kind),
-        }
-        hand.set_key(source, &mut self.scratch.key);
-        stage.set(Stage::Decide);
-        desk.enter(Stage::Decide, hand.marker);
-        let case = Case {
-            envelope: &hand.envelope,
-            recipients: &memory.recipients,
-            header_hops: facts.hops,
-            is_report: facts.is_report,
-            condition: found.condition,
-            office: memory.office,
-        };
-        self.context.judge.decide(case, &mut memory.verdict);
-        memory.fields = facts.recipients;
-        Judgment::Judged
+        self.counts.faults += taken.faults.len() as u64;
+        self.struck(&taken.faults)?;
+        self.settle(taken)
     }
 
     /// Makes the reports that are due. What a fault keeps from being reported becomes a dead
     /// letter.
-    fn reports<'a>(&mut self, hand: &mut InHand<'a>, memory: &mut Memory<'a>) -> Made<'a> {
+    fn reports<'a>(&mut self, taken: &mut Taken<'a>, lists: &mut Lists<'a>) -> Made<'a> {
         let addressees: SmallVec<[&'a [u8]; 4]> =
-            ndr::addressees(&memory.verdict.dispositions).collect();
+            ndr::addressees(&lists.verdict.dispositions).collect();
         let mut made = Made::new();
         for (index, to) in (0..).zip(addressees) {
             let mark = self.part.mark_of(Stream::Ndr);
-            let desk = self.desk();
+            let desk = self.desk(taken);
             let stage = Cell::new(Stage::Ndr);
             let rendered = isolate(&stage, || {
-                desk.enter(Stage::Ndr, hand.marker);
-                self.report(hand, memory, to, index);
+                desk.enter(Stage::Ndr, taken.marker);
+                self.report(taken, lists, to, index);
             });
             if let Err(fault) = rendered {
                 self.part.roll_back_stream(Stream::Ndr, &mark);
-                for disposition in &mut memory.verdict.dispositions {
+                for disposition in &mut lists.verdict.dispositions {
                     if disposition.outcome == Outcome::Failed && disposition.report_to == to {
                         disposition.outcome = Outcome::DeadLetter(NoReport::ReportFault);
                     }
                 }
-                hand.faults.push(fault);
+                taken.faults.push(fault);
             } else {
-                let failed = ndr::reported(&memory.verdict.dispositions, to).count();
+                let failed = ndr::reported(&lists.verdict.dispositions, to).count();
                 made.push((to, u32::try_from(failed).unwrap_or(u32::MAX)));
             }
         }
         made
     }
 
-    fn report<'a>(&mut self, hand: &InHand<'a>, memory: &Memory<'a>, to: &'a [u8], index: u32) {
+    fn report<'a>(&mut self, taken: &Taken<'a>, lists: &Lists<'a>, to: &'a [u8], index: u32) {
         let now = self.context.judge.now;
-        let verdict = &memory.verdict;
+        let verdict = &lists.verdict;
         let returned = ndr::Returned {
-            envelope: &hand.envelope,
-            recipients: &memory.recipients,
-            content: hand.payload.content,
-            key: hand.key,
+            envelope: &taken.envelope,
+            recipients: &lists.recipients,
+            content: taken.payload.content,
+            key: taken.key,
             attempts: verdict.attempts,
         };
         let by = ndr::Context { hostname: self.context.hostname, now };
         let report = &mut self.scratch.report;
         report.clear();
         ndr::render(report, &by, &returned, to, &verdict.dispositions);
-        let rendered = Report { key: hand.key, index, now, content: report };
-        hand.judged(memory).append_report(&mut self.part, to, &rendered);
+        let rendered = Report { key: taken.key, index, now, content: report };
+        taken.judged(lists).append_report(&mut self.part, to, &rendered);
         if report.capacity() > limits::BUFFER_KEPT_BYTES_MAX {
             *report = Vec::new();
         }
@@ -303,26 +294,26 @@ impl<'r> Walk<'r> {
     /// Appends the events of a message that was judged.
     fn events<'a>(
         &mut self,
-        hand: &mut InHand<'a>,
-        memory: &Memory<'a>,
+        taken: &mut Taken<'a>,
+        lists: &Lists<'a>,
         made: &Made<'a>,
     ) -> Result<(), EngineError> {
-        let verdict = &memory.verdict;
+        let verdict = &lists.verdict;
         let mut struck = None;
         let mut index = 0;
         for some in verdict.dispositions.chunks(limits::BATCH_EVENTS) {
-            let fault = self.events_of(hand, verdict.attempts, index, some);
+            let fault = self.events_of(taken, verdict.attempts, index, some);
             struck = struck.or(fault);
             index = index.saturating_add(u32::try_from(some.len()).unwrap_or(u32::MAX));
             if self.context.trial.is_none() {
                 self.part.settle_events(self.context.folder)?;
             }
         }
-        hand.faults.extend(struck);
-        let subject = hand.subject(verdict.attempts, self.context);
+        taken.faults.extend(struck);
+        let subject = taken.subject(verdict.attempts, self.context);
         let (set_aside, homeless) = (verdict.dead_letter(), verdict.homeless_report());
         // A report that has nowhere to go makes a dead letter.
-        if made.is_empty() && set_aside.is_none() && hand.faults.is_empty() {
+        if made.is_empty() && set_aside.is_none() && taken.faults.is_empty() {
             return Ok(());
         }
         self.tell(|out| {
@@ -336,7 +327,7 @@ impl<'r> Walk<'r> {
             if let Some(reason) = set_aside {
                 json::set_aside(out, &subject, Stream::DeadLetter.name(), reason.text().as_bytes());
             }
-            for (index, fault) in (0..).zip(&hand.faults) {
+            for (index, fault) in (0..).zip(&taken.faults) {
                 json::fault(out, &subject, index, fault.stage.name(), &fault.text, &fault.place);
             }
         });
@@ -347,19 +338,19 @@ impl<'r> Walk<'r> {
     /// struck.
     fn events_of<'a>(
         &mut self,
-        hand: &InHand<'a>,
+        taken: &Taken<'a>,
         attempts: u32,
         first: u32,
         dispositions: &[Disposition<'a>],
     ) -> Option<Fault> {
-        let desk = self.desk();
+        let desk = self.desk(taken);
         let stage = Cell::new(Stage::Event);
         let mark = self.part.mark_of(Stream::Events);
-        let subject = hand.subject(attempts, self.context);
+        let subject = taken.subject(attempts, self.context);
         let part = &mut self.part;
         let together = isolate(&stage, || {
             part.events(|out| {
-                let enter = || desk.enter(Stage::Event, hand.marker);
+                let enter = || desk.enter(Stage::Event, taken.marker);
                 json::dispositions(out, &subject, first, dispositions, enter);
                 dispositions.len()
             });
@@ -382,7 +373,7 @@ impl<'r> Walk<'r> {
             }
             let mark = part.mark_of(Stream::Events);
             let alone = isolate(&stage, || {
-                desk.enter(Stage::Event, hand.marker);
+                desk.enter(Stage::Event, taken.marker);
                 part.events(|out| {
                     json::disposition(out, &subject, index, disposition);
                     1
@@ -410,49 +401,46 @@ impl<'r> Walk<'r> {
         }
     }
 
-    /// Takes everything of a message back, and puts it into quarantine as it was queued.
+    /// Puts a message that a fault struck into quarantine, as it was queued.
     fn quarantine<'a>(
         &mut self,
         source: &Source<'a>,
-        found: &Found<'a>,
-        mut hand: InHand<'a>,
+        taken: &mut Taken<'a>,
         fault: Fault,
-        mark: &Mark,
-        memory: &Memory<'a>,
+        lists: &Lists<'a>,
     ) -> Result<(), EngineError> {
-        self.part.roll_back(mark);
-        if hand.is_altered() {
-            return self.altered(source, &hand);
+        if taken.is_altered() {
+            return self.altered(source, taken);
         }
         if fault.stage == Stage::Parse {
             // Of its envelope nothing is known but the name that its place gives it.
-            hand.set_key(source, &mut self.scratch.key);
+            taken.set_key(source, &mut self.scratch.key);
         }
         let reason = format!("fault in {}: {} ({})", fault.stage.name(), fault.text, fault.place);
         let known = if source.format.has_envelope() {
-            Known::Verbatim(found.head)
+            Known::Verbatim(taken.found.head)
         } else if fault.stage == Stage::Parse {
-            Known::Name(hand.envelope.queue_id)
+            Known::Name(taken.envelope.queue_id)
         } else {
-            Known::Envelope(&hand.envelope, &memory.recipients)
+            Known::Envelope(&taken.envelope, &lists.recipients)
         };
         let reason = reason.as_bytes();
-        record::append_quarantine(&mut self.part, known, hand.origin, &hand.payload, reason);
-        hand.faults.push(fault);
-        let subject = hand.subject(hand.envelope.attempts, self.context);
+        record::append_quarantine(&mut self.part, known, taken.origin, &taken.payload, reason);
+        taken.faults.push(fault);
+        let subject = taken.subject(taken.envelope.attempts, self.context);
         self.tell(|out| {
             json::set_aside(out, &subject, Stream::Quarantine.name(), reason);
-            for (index, fault) in (0..).zip(&hand.faults) {
+            for (index, fault) in (0..).zip(&taken.faults) {
                 json::fault(out, &subject, index, fault.stage.name(), &fault.text, &fault.place);
             }
         });
         self.counts.messages += 1;
-        self.counts.content_bytes += hand.payload.len;
+        self.counts.content_bytes += taken.payload.len;
         self.counts.quarantined += 1;
-        self.counts.faults += hand.faults.len() as u64;
-        self.inject_death(hand.marker);
-        self.struck(&hand.faults)?;
-        self.settle(hand.payload.content)
+        self.counts.faults += taken.faults.len() as u64;
+        self.inject_death(taken.marker);
+        self.struck(&taken.faults)?;
+        self.settle(taken)
     }
 
     /// Puts a message into quarantine that can't be judged, or that is over its budget, as it was
@@ -460,70 +448,62 @@ impl<'r> Walk<'r> {
     fn set_aside<'a>(
         &mut self,
         source: &Source<'a>,
-        found: &Found<'a>,
-        mut hand: InHand<'a>,
+        taken: &mut Taken<'a>,
         reason: &[u8],
     ) -> Result<(), EngineError> {
-        if hand.is_altered() {
-            return self.altered(source, &hand);
+        if taken.is_altered() {
+            return self.altered(source, taken);
         }
-        hand.set_key(source, &mut self.scratch.key);
+        taken.set_key(source, &mut self.scratch.key);
         let known = if source.format.has_envelope() {
-            Known::Verbatim(found.head)
+            Known::Verbatim(taken.found.head)
         } else {
-            Known::Envelope(&hand.envelope, &[])
+            Known::Envelope(&taken.envelope, &[])
         };
-        record::append_quarantine(&mut self.part, known, hand.origin, &hand.payload, reason);
-        let subject = hand.subject(hand.envelope.attempts, self.context);
+        record::append_quarantine(&mut self.part, known, taken.origin, &taken.payload, reason);
+        let subject = taken.subject(taken.envelope.attempts, self.context);
         self.tell(|out| json::set_aside(out, &subject, Stream::Quarantine.name(), reason));
         self.counts.messages += 1;
-        self.counts.content_bytes += hand.payload.len;
+        self.counts.content_bytes += taken.payload.len;
         self.counts.quarantined += 1;
-        self.settle(hand.payload.content)
+        self.settle(taken)
     }
 
     /// Puts a record into quarantine as damage, because its content isn't that of its head: framing
     /// has left that open.
-    fn altered<'a>(&mut self, source: &Source<'a>, hand: &InHand<'a>) -> Result<(), EngineError> {
-        let Origin { offset, length, .. } = hand.origin;
-        self.damage(source, hand.origin, Damage { offset, length, kind: DamageKind::Content })
+    fn altered<'a>(
+        &mut self,
+        source: &Source<'a>,
+        taken: &mut Taken<'a>,
+    ) -> Result<(), EngineError> {
+        self.damage(source, taken, DamageKind::Content)
     }
 
     /// Puts a damaged range into quarantine.
-    pub(super) fn damage<'a>(
+    fn damage<'a>(
         &mut self,
         source: &Source<'a>,
-        origin: Origin<'a>,
-        damage: Damage,
+        taken: &mut Taken<'a>,
+        kind: DamageKind,
     ) -> Result<(), EngineError> {
-        let range = usize::try_from(damage.offset)
-            .ok()
-            .zip(usize::try_from(damage.offset + damage.length).ok());
+        let Origin { offset, length, .. } = taken.origin;
+        let range = usize::try_from(offset).ok().zip(usize::try_from(offset + length).ok());
         let bytes = range.and_then(|(start, end)| source.bytes.get(start..end));
-        let payload = Payload::measure(Content::plain(bytes.unwrap_or_default()));
-        let place =
-            crate::mail::envelope::QueueId::Place { tag: source.tag, offset: damage.offset };
-        let envelope = Envelope::new(place);
-        let content = (payload.content, payload.len);
-        let scratch = &mut self.scratch.key;
-        let key = envelope::key(source, damage.offset, &envelope, content, scratch);
-        let text = damage.kind.text();
+        taken.payload = Payload::measure(Content::plain(bytes.unwrap_or_default()));
+        let place = QueueId::Place { tag: source.tag, offset };
+        taken.envelope = Envelope::new(place);
+        taken.set_key(source, &mut self.scratch.key);
+        let text = kind.text();
         let reason = text.as_bytes();
-        record::append_quarantine(&mut self.part, Known::Name(place), origin, &payload, reason);
-        let subject = Subject {
-            key,
-            attempts: 0,
-            time: &self.context.time,
-            queue_id: &envelope.queue_id,
-            sender: envelope.reverse_path,
-            size: payload.len,
-        };
+        let known = Known::Name(place);
+        record::append_quarantine(&mut self.part, known, taken.origin, &taken.payload, reason);
+        let subject = taken.subject(0, self.context);
         self.tell(|out| {
             json::unreadable(out, &subject, text);
             json::set_aside(out, &subject, Stream::Quarantine.name(), reason);
         });
         self.counts.damaged += 1;
-        self.settle(payload.content)
+        self.settle(taken)
     }
 
     /// Kills the worker, where a test's message says so: `worker` once, `worker-always` at each
@@ -535,48 +515,8 @@ impl<'r> Walk<'r> {
     }
 }
 
-impl<'a> InHand<'a> {
-    fn judged<'c>(&'c self, memory: &'c Memory<'a>) -> Judged<'c, 'a> {
-        Judged {
-            envelope: &self.envelope,
-            recipients: &memory.recipients,
-            verdict: &memory.verdict,
-            origin: self.origin,
-            payload: self.payload,
-            reference: None,
-        }
-    }
-
-    /// Whether its content is another than its record says; looked at here, where framing has left
-    /// that open.
-    fn is_altered(&self) -> bool {
-        self.is_unread && self.payload.content.checksum() != self.payload.checksum
-    }
-
-    fn set_key(&mut self, source: &Source<'_>, scratch: &mut Vec<u8>) {
-        let content = (self.payload.content, self.payload.len);
-        self.key = envelope::key(source, self.origin.offset, &self.envelope, content, scratch);
-    }
-
-    fn subject<'c>(&'c self, attempts: u32, context: &'c Context<'_>) -> Subject<'c, 'a> {
-        Subject {
-            key: self.key,
-            attempts,
-            time: &context.time,
-            queue_id: &self.envelope.queue_id,
-            sender: self.envelope.reverse_path,
-            size: self.payload.len,
-        }
-    }
-}
-
 /// Whether the content of a message is copied nowhere, where accepted mail stays in the queue.
 fn stays(verdict: &Verdict<'_>) -> bool {
     let mut streams = verdict.dispositions.iter().filter_map(|it| Stream::of(it.outcome));
     streams.all(|stream| stream == Stream::Accepted)
-}
-
-fn origin<'a>(source: &Source<'a>, found: &Found<'a>) -> Origin<'a> {
-    let name = envelope::file_name(source, found);
-    Origin { name, offset: found.offset, length: found.length }
 }

@@ -23,10 +23,10 @@ mod fence;
 #[cfg(feature = "fault-injection")]
 mod inject;
 pub mod isolate;
-mod memory;
 mod message;
 pub mod reproduce;
 mod schedule;
+mod taken;
 mod walk;
 mod worker;
 

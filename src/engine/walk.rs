@@ -1,20 +1,20 @@
-//! The walk over a part: a worker is a visitor of its queue, and gives what it is shown, in order,
-//! to `message`.
+//! The walk over a part: a worker is a visitor of its queue. It takes a few of what it is shown,
+//! and all of them through a step of `message` before the next step.
 //!
-//! The board is told what is in hand before anything is done with it. From time to time the part's
-//! state is saved, so that after a death little has to be done again.
+//! The board is told which message is looked at before anything is done with it. From time to time
+//! the part's state is saved, so that after a death little has to be done again.
 //! Invariant: what a saved state says is in the part's files.
 
-use super::board::{Board, InHand};
+use super::board::{self, Board};
 use super::isolate::{Fault, Stage, enter};
 use super::message::Walk;
 use super::schedule::{self, Point, point};
+use super::taken::{Lists, Memory, Taken};
 use super::{EngineError, Saved, Task};
+use crate::directory::Directory;
 use crate::limits;
-use crate::mail::content::Content;
 use crate::queue::{Buffers, Framed, Frames, Source, Visit};
 use crate::spool::Counts;
-use crate::spool::record::Origin;
 use crate::spool::refer::Referrer;
 
 /// Messages of a part that are tried, and nothing is written.
@@ -35,24 +35,19 @@ impl Trial {
     }
 }
 
-/// Where a worker tells what it has in hand, and learns what is known of it.
+/// Where a worker tells what it does with a message, and learns what is known of it.
 #[derive(Clone, Copy)]
 pub(super) struct Desk<'r> {
     board: Board<'static>,
     worker: usize,
-    now: InHand,
+    now: board::InHand,
+    /// The message's offset in its file, and its length.
+    lies: (u64, u64),
     /// What struck the message when it was tried before, stage by stage.
     known: &'r [Fault],
 }
 
 impl Desk<'_> {
-    /// A message, or the search for one, is in hand; it lies at an offset, and has a length.
-    pub(super) fn take(&self, stage: Stage, lies: (u64, u64)) {
-        let in_hand = InHand { stage: stage.number(), ..self.now };
-        self.board.announce(self.worker, Some(in_hand), lies);
-        point(Point::Announce);
-    }
-
     /// True when it is known to be struck in this stage.
     pub(super) fn is_struck_in(&self, stage: Stage) -> bool {
         self.known.iter().any(|fault| fault.stage == stage)
@@ -64,17 +59,25 @@ impl Desk<'_> {
         enter(stage, self.known, marker);
     }
 
-    fn announce(&self, stage: Stage) {
-        self.board.stage(self.worker, InHand { stage: stage.number(), ..self.now });
+    /// The message, or the search for one, is in a stage.
+    pub(super) fn announce(&self, stage: Stage) {
+        let now = board::InHand { stage: stage.number(), ..self.now };
+        self.board.announce(self.worker, Some(now), self.lies);
         point(Point::Announce);
     }
 }
 
 impl<'r> Walk<'r> {
-    pub(super) fn desk(&self) -> Desk<'r> {
-        let known = self.known.and_then(|known| known.get(&self.now.index));
+    /// The desk for a message that was taken.
+    pub(super) fn desk(&self, taken: &Taken<'_>) -> Desk<'r> {
+        self.desk_at(taken.index, (taken.origin.offset, taken.origin.length))
+    }
+
+    fn desk_at(&self, index: u64, lies: (u64, u64)) -> Desk<'r> {
+        let known = self.known.and_then(|known| known.get(&index));
         let known = known.map_or(&[][..], Vec::as_slice);
-        Desk { board: self.context.board, worker: self.worker, now: self.now, known }
+        let now = board::InHand { part: self.number, index, stage: 0 };
+        Desk { board: self.context.board, worker: self.worker, now, lies, known }
     }
 
     /// Does a task's part, from its beginning or from where a dead process has left it.
@@ -105,15 +108,15 @@ impl<'r> Walk<'r> {
             (self.from, self.next) = first.unwrap_or_default();
         }
         let rest = queue.without_first(span, self.from, self.next);
-        self.now = InHand { part: task.part, index: rest.passed_over, stage: 0 };
-        self.desk().take(Stage::Frame, (self.next, 0));
+        (self.number, self.index) = (task.part, rest.passed_over);
+        self.desk_at(self.index, (self.next, 0)).announce(Stage::Frame);
         if self.from < u64::MAX {
             queue.read_rest(&rest, buffers, self)?;
         }
         if self.context.trial.is_none() {
             self.part.write_all(self.context.folder)?;
             if !self.breaker.is_in_a_row() {
-                self.save(u64::MAX);
+                self.save(u64::MAX, self.next);
             }
         }
         Ok(())
@@ -124,40 +127,40 @@ impl<'r> Walk<'r> {
         self.context.board.announce(self.worker, None, (0, 0));
     }
 
-    /// The message in hand is through: its part's files are written as far as they have grown, and
-    /// from time to time the part's state is saved.
-    pub(super) fn settle(&mut self, content: Content<'_>) -> Result<(), EngineError> {
+    /// A message is through: its part's files are written as far as they have grown, and from time
+    /// to time the part's state is saved.
+    pub(super) fn settle(&mut self, taken: &Taken<'_>) -> Result<(), EngineError> {
         if self.context.trial.is_some() {
-            self.part.begin(self.now.part);
+            self.part.begin(self.number);
             return Ok(());
         }
-        self.desk().announce(Stage::Write);
+        self.desk(taken).announce(Stage::Write);
+        let content = taken.payload.content;
         #[cfg(feature = "fault-injection")]
         super::inject::strike_in(Stage::Write, content);
         self.part.settle(self.context.folder, content)?;
         if self.part.waiting() >= schedule::bound(limits::BUFFER_BYTES) {
             self.part.write_round(self.context.folder)?;
             if !self.breaker.is_in_a_row() {
-                self.save(self.now.index + 1);
+                self.save(taken.index + 1, taken.origin.offset + taken.origin.length);
             }
         }
         Ok(())
     }
 
-    /// Saves how far the part is: up to the message of this number.
-    fn save(&mut self, next: u64) {
+    /// Saves how far the part is: up to the message of this number, which lies at this offset.
+    fn save(&mut self, next: u64, offset: u64) {
         let Some(place) = self.place else { return };
         let mut tails = std::mem::take(&mut self.tails);
         let state = self.part.state(&mut tails);
-        let part = self.now.part;
-        let (counts, offset) = (self.counts, self.next);
+        let (part, counts) = (self.number, self.counts);
         let saved = Saved { place, part, next, offset, counts, state, tails };
         point(Point::Save);
         self.context.board.save(place, &saved.words(), &saved.tails);
         self.tails = saved.tails;
     }
 
-    /// The message in hand was struck; too many like it end the run.
+    /// A message was struck; too many like it end the run.
     pub(super) fn struck(&mut self, faults: &[Fault]) -> Result<(), EngineError> {
         match faults.first().and_then(|fault| self.breaker.struck(fault)) {
             Some(signature) if self.context.trial.is_none() => {
@@ -167,41 +170,72 @@ impl<'r> Walk<'r> {
         }
     }
 
-    fn walk<'a>(&mut self, source: Source<'a>, mut frames: Frames<'a>) -> Result<(), EngineError>
+    /// Takes the messages of a batch through.
+    pub(super) fn walk<'a>(
+        &mut self,
+        source: Source<'a>,
+        mut frames: Frames<'a>,
+    ) -> Result<(), EngineError>
     where
         'r: 'a,
     {
         let mut memory = std::mem::take(&mut self.memory).recycle();
-        memory.office = self.offices.and_then(|offices| offices.get(office_of(source.name)));
-        loop {
-            self.desk().take(Stage::Frame, (self.next, 0));
-            if self.context.trial.is_some_and(|trial| self.now.index > trial.last) {
-                break;
+        while self.take(&source, &mut frames, &mut memory.batch) {
+            let Memory { fields, batch, lists } = &mut memory;
+            lists.resize_with(lists.len().max(batch.len()), Lists::default);
+            for (taken, lists) in batch.iter_mut().zip(lists.iter_mut()) {
+                self.parse(&source, taken, lists, fields);
             }
-            let Some(found) = frames.next() else { break };
-            #[cfg(feature = "fault-injection")]
-            if let Framed::Message(found) = &found {
-                super::inject::strike_in(Stage::Frame, found.content);
+            for lists in lists.iter().take(batch.len()) {
+                self.fetch(lists, Directory::fetch_record);
             }
-            let lies = found.lies();
-            self.next = lies.0 + lies.1;
-            match found {
-                _ if self.now.index < self.from => {}
-                Framed::Message(found) => {
-                    let checksum = frames.content_checksum();
-                    self.message(&source, found, checksum, &mut memory)?;
-                }
-                Framed::Damage(damage) => {
-                    let name = source.name;
-                    let origin = Origin { name, offset: damage.offset, length: damage.length };
-                    self.damage(&source, origin, damage)?;
-                }
+            for (taken, lists) in batch.iter_mut().zip(lists.iter_mut()) {
+                self.decide(taken, lists);
             }
-            self.now.index += 1;
-            self.breaker.passed();
+            for (taken, lists) in batch.iter_mut().zip(lists.iter_mut()) {
+                self.finish(&source, taken, lists)?;
+                self.breaker.passed();
+                lists.shrink();
+            }
         }
         self.memory = memory.recycle();
         Ok(())
+    }
+
+    /// Takes the next messages, instead of those before; false where there are none.
+    fn take<'a>(
+        &mut self,
+        source: &Source<'a>,
+        frames: &mut Frames<'a>,
+        batch: &mut Vec<Taken<'a>>,
+    ) -> bool {
+        batch.clear();
+        let mut bytes = 0;
+        while batch.len() < limits::TAKEN_MAX && bytes < limits::TAKEN_BYTES {
+            self.desk_at(self.index, (self.next, 0)).announce(Stage::Frame);
+            if self.context.trial.is_some_and(|trial| self.index > trial.last) {
+                break;
+            }
+            let Some(piece) = frames.next() else { break };
+            #[cfg(feature = "fault-injection")]
+            if let Framed::Message(found) = &piece {
+                super::inject::strike_in(Stage::Frame, found.content);
+            }
+            let (offset, length) = piece.lies();
+            self.next = offset + length;
+            if self.index >= self.from {
+                batch.push(match piece {
+                    Framed::Message(found) => Taken {
+                        checksum: frames.content_checksum(),
+                        ..Taken::message(source, self.index, found)
+                    },
+                    Framed::Damage(damage) => Taken::damage(source, self.index, damage),
+                });
+                bytes += length;
+            }
+            self.index += 1;
+        }
+        !batch.is_empty()
     }
 }
 
@@ -209,6 +243,7 @@ impl Visit for Walk<'_> {
     type Error = EngineError;
 
     fn batch<'a>(&mut self, source: Source<'a>, frames: Frames<'a>) -> Result<(), EngineError> {
+        self.office = self.offices.and_then(|offices| offices.get(office_of(source.name)));
         // The queue's bytes may outlive the directory: here they live for the shorter of both.
         self.walk(source, frames)
     }

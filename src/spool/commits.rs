@@ -6,7 +6,7 @@
 //! over before it is appended.
 
 use super::file::RunFile;
-use super::{Counts, PerStream, SpoolError};
+use super::{Counts, PerStream, SpoolError, Sync};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -107,13 +107,15 @@ impl Log {
     ///
     /// # Errors
     /// The system says so.
-    pub fn open(run: &Path, good: u64) -> Result<Self, SpoolError> {
+    pub fn open(run: &Path, good: u64, sync: Sync) -> Result<Self, SpoolError> {
         let path = run.join(NAME);
         let failed = SpoolError::write(&path);
         let open = || {
             let file = RunFile::append(&path)?;
             file.set_len(good)?;
-            file.sync_all()?;
+            if sync != Sync::Never {
+                file.sync_all()?;
+            }
             Ok(file)
         };
         Ok(Self { file: open().map_err(failed)?, line: Vec::new(), length: good })
@@ -190,7 +192,10 @@ mod tests {
     #[test]
     fn a_torn_line_is_cut_off_at_any_byte_and_an_altered_one_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        Log::open(folder.path(), 0).unwrap().append(&[commit(2), commit(0)], true).unwrap();
+        Log::open(folder.path(), 0, Sync::Commit)
+            .unwrap()
+            .append(&[commit(2), commit(0)], true)
+            .unwrap();
         let path = folder.path().join(NAME);
         let whole = std::fs::read(&path).unwrap();
         let first = whole.iter().position(|b| *b == b'\n').unwrap() + 1;
@@ -200,7 +205,10 @@ mod tests {
             let expect = usize::from(cut >= first);
             assert_eq!(commits.len(), expect, "cut at {cut}");
             assert_eq!(good, if expect == 1 { first as u64 } else { 0 });
-            Log::open(folder.path(), good).unwrap().append(&[commit(7)], false).unwrap();
+            Log::open(folder.path(), good, Sync::Commit)
+                .unwrap()
+                .append(&[commit(7)], false)
+                .unwrap();
             assert_eq!(read(folder.path()).unwrap().0.last(), Some(&commit(7)));
         }
         let mut altered = whole.clone();

@@ -8,7 +8,7 @@
 use super::commits::{self, Commit, Log};
 use super::file::{self, RunFile};
 use super::plan::{self, Plan};
-use super::{SpoolError, Stream};
+use super::{SpoolError, Stream, Sync};
 use crate::limits;
 use crate::queue::Queue;
 use serde::Serialize;
@@ -34,6 +34,7 @@ const LOCK: &str = "lock";
 pub struct RunFolder {
     path: PathBuf,
     digits: usize,
+    sync: Sync,
     _lock: Option<RunFile>,
 }
 
@@ -100,18 +101,24 @@ pub fn is_run(path: &Path) -> bool {
 impl RunFolder {
     /// No folder: for a message that is tried alone. Whatever is written there fails.
     pub fn nowhere() -> Self {
-        Self { path: PathBuf::from("/dev/null"), digits: 0, _lock: None }
+        Self { path: PathBuf::from("/dev/null"), digits: 0, sync: Sync::Never, _lock: None }
     }
 
-    /// Makes the folder of a new run, and writes its plan for good.
+    /// Makes the folder of a new run, and writes its plan: for good, unless nothing is to be waited
+    /// for.
     ///
     /// # Errors
     /// The folder isn't empty, another process has it, or it can't be written.
-    pub fn create(path: &Path, plan: &Plan, lists: &[Option<Vec<u8>>]) -> Result<Self, SpoolError> {
+    pub fn create(
+        path: &Path,
+        plan: &Plan,
+        lists: &[Option<Vec<u8>>],
+        sync: Sync,
+    ) -> Result<Self, SpoolError> {
         if path.exists() && !path.is_dir() {
             return Err(SpoolError::Occupied { path: path.to_owned() });
         }
-        make(path)?;
+        file::create_folders(path).map_err(SpoolError::make(path))?;
         let lock = lock(path)?;
         let foreign = fs::read_dir(path)
             .map_err(SpoolError::read(path))?
@@ -120,19 +127,20 @@ impl RunFolder {
         if foreign || is_run(path) {
             return Err(SpoolError::Occupied { path: path.to_owned() });
         }
-        let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: Some(lock) };
+        let folder = Self::locked(path, plan, lock, sync);
+        folder.sync_above()?;
         for stream in Stream::ALL {
             stream_folder(path, stream)?;
         }
-        Log::open(path, 0)?;
+        Log::open(path, 0, sync)?;
         for (index, list) in lists.iter().enumerate() {
             if let Some(list) = list {
-                write_whole(&plan::list_path(path, index), list)?;
+                folder.write_whole(&plan::list_path(path, index), list)?;
             }
         }
         // The plan comes last: with it the run begins. Its name must not outlive a power failure
         // that the others' don't.
-        sync_folder(path)?;
+        folder.sync_itself()?;
         folder.write_json(PLAN, plan)?;
         Ok(folder)
     }
@@ -142,12 +150,17 @@ impl RunFolder {
     ///
     /// # Errors
     /// Another process has it, or it was altered.
-    pub fn open(path: &Path, plan: &Plan) -> Result<(Self, Log, Committed), SpoolError> {
+    pub fn open(
+        path: &Path,
+        plan: &Plan,
+        sync: Sync,
+    ) -> Result<(Self, Log, Committed), SpoolError> {
         let lock = lock(path)?;
-        let folder = Self { path: path.to_owned(), digits: plan.digits(), _lock: Some(lock) };
-        // Who made them may have been killed before their names were on the disk.
-        sync_above(path)?;
-        sync_folder(path)?;
+        let folder = Self::locked(path, plan, lock, sync);
+        // Who made them may have been killed before they were on the disk, or hasn't waited for it.
+        folder.sync_plan(plan)?;
+        folder.sync_above()?;
+        folder.sync_itself()?;
         let (commits, good) = commits::read(path)?;
         let mut done = HashSet::new();
         for commit in &commits {
@@ -163,7 +176,7 @@ impl RunFolder {
             folder.clean(stream, &keep)?;
         }
         folder.check_lengths(&commits)?;
-        let log = Log::open(path, good)?;
+        let log = Log::open(path, good, sync)?;
         Ok((folder, log, (commits, good)))
     }
 
@@ -257,7 +270,48 @@ impl RunFolder {
         let mut text = serde_json::to_vec_pretty(value)
             .map_err(|error| SpoolError::write(&path)(error.into()))?;
         text.push(b'\n');
-        write_whole(&path, &text)
+        self.write_whole(&path, &text)
+    }
+
+    fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
+        let beside = path.with_extension("tmp");
+        let write = || {
+            let mut file = RunFile::create(&beside)?;
+            file.write_all(bytes)?;
+            if self.sync != Sync::Never {
+                file.sync_all()?;
+            }
+            file::rename(&beside, path)
+        };
+        write().map_err(SpoolError::write(path))?;
+        self.sync_itself()
+    }
+
+    /// Waits until the plan is on the disk.
+    fn sync_plan(&self, plan: &Plan) -> Result<(), SpoolError> {
+        if self.sync == Sync::Never {
+            return Ok(());
+        }
+        let lists = plan.queues.iter().enumerate().filter(|(_, queue)| queue.list.is_some());
+        let lists = lists.map(|(index, _)| plan::list_path(&self.path, index));
+        for path in lists.chain([self.path.join(PLAN)]) {
+            let synced = RunFile::append(&path).and_then(|file| file.sync_all());
+            synced.map_err(SpoolError::write(&path))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the names in the folder are on the disk.
+    fn sync_itself(&self) -> Result<(), SpoolError> {
+        if self.sync == Sync::Never { Ok(()) } else { sync_folder(&self.path) }
+    }
+
+    fn sync_above(&self) -> Result<(), SpoolError> {
+        if self.sync == Sync::Never { Ok(()) } else { sync_above(&self.path) }
+    }
+
+    fn locked(path: &Path, plan: &Plan, lock: RunFile, sync: Sync) -> Self {
+        Self { path: path.to_owned(), digits: plan.digits(), sync, _lock: Some(lock) }
     }
 
     /// Appends a line to the log of the engine.
@@ -329,18 +383,6 @@ pub(super) fn lock(path: &Path) -> Result<RunFile, SpoolError> {
         }
         std::thread::sleep(Duration::from_millis(limits::LOCK_WAIT_MS));
     }
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SpoolError> {
-    let beside = path.with_extension("tmp");
-    let write = || {
-        let mut file = RunFile::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        file::rename(&beside, path)
-    };
-    write().map_err(SpoolError::write(path))?;
-    sync_folder(path.parent().unwrap_or(path))
 }
 
 /// Waits until the folder's own name is on the disk, and those of the folders that it lies in: what

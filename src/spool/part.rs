@@ -117,6 +117,7 @@ impl Part {
         envelope: impl FnOnce(&mut Fields<'_>),
     ) {
         let buffer = self.streams.get_mut(stream);
+        buffer.have_room();
         if buffer.written == 0 && buffer.data.is_empty() {
             buffer.data.extend_from_slice(&segment::file_header(buffer.mark));
         }
@@ -138,6 +139,7 @@ impl Part {
     /// Appends events, which `write` renders as whole lines; it gives how many.
     pub fn events(&mut self, write: impl FnOnce(&mut Vec<u8>) -> usize) {
         let buffer = &mut self.streams.events;
+        buffer.have_room();
         let start = buffer.data.len();
         buffer.records += write(&mut buffer.data) as u64;
         let lines = buffer.data.get(start..).unwrap_or_default();
@@ -275,6 +277,14 @@ impl Part {
 }
 
 impl Buffer {
+    /// Takes memory at once for what a buffer comes to: growing to it step by step would touch, and
+    /// have the system clear, twice as much.
+    fn have_room(&mut self) {
+        if self.data.capacity() == 0 {
+            self.data.reserve(2 * limits::BUFFER_BYTES);
+        }
+    }
+
     fn mark(&self) -> BufferMark {
         BufferMark {
             data: self.data.len(),

@@ -19,7 +19,7 @@ fn scenario(name: &str, messages: u64, formats: &[Format]) {
         let hazard = format!("\"hazard\":\"{name}\"");
         let hit = manifest.lines().filter(|line| line.contains(&hazard)).count();
         assert!(hit as u64 >= messages / 4, "{name}: {hit} of {messages}");
-        for size in ["64K", "8M"] {
+        for size in ["64K", "16M"] {
             let said = queue.run(size, &["--part-size", size]);
             let report = queue.assert_clean(size);
             assert_eq!(report["expected"], messages, "{name} in {}", format.name());
@@ -28,7 +28,7 @@ fn scenario(name: &str, messages: u64, formats: &[Format]) {
         if *format == Format::PostOffice {
             drained(&queue, name, messages);
         }
-        let faults = events(&queue.out("8M")).iter().filter(|e| e["number"] == 2380).count();
+        let faults = events(&queue.out("16M")).iter().filter(|e| e["number"] == 2380).count();
         assert_eq!(faults, 0, "2380 is for faults of ours alone");
     }
 }
@@ -43,7 +43,7 @@ fn drained(queue: &Queue, name: &str, messages: u64) {
     for office in small::offices(&queue.made().join("queue")) {
         small::assert_sound(&office);
     }
-    crate::support::assert_same_streams(&queue.out("8M"), &queue.out("drained"));
+    crate::support::assert_same_streams(&queue.out("16M"), &queue.out("drained"));
 }
 
 const ALL: &[Format] =

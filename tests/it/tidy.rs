@@ -17,7 +17,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("sys", &[]),
     ("mail", &["limits"]),
     ("queue", &["limits", "sys", "mail"]),
-    ("directory", &["limits", "mail", "queue"]),
+    ("directory", &["limits", "sys", "mail", "queue"]),
     ("decide", &["limits", "mail", "directory"]),
     ("ndr", &["limits", "mail", "directory", "decide"]),
     ("event", &["limits", "mail", "directory", "decide"]),

@@ -2,10 +2,11 @@
 //! (docs/inspect.md).
 //!
 //! Parts are looked at in parallel, and written in queue order: the output doesn't depend on the
-//! number of processors. Memory is bounded by a wave of parts. Not here: contents (`show`).
+//! number of processors. Memory is bounded by a wave of parts. Not here: contents (`show`), which
+//! aren't read where nobody asks for their checksums.
 
 use crate::json;
-use crate::message::{self, Message, Piece, write_notify};
+use crate::message::{self, Message, Piece, Wanted, write_notify};
 use crate::options::Recipients;
 use crate::output::{bytes, ended, write_shown};
 use inqueue::limits;
@@ -25,7 +26,8 @@ const PARTS_A_THREAD: usize = 4;
 /// List the messages of a queue
 ///
 /// With --json one object a line, with the members of `postqueue -j` and more. Damaged ranges are
-/// listed among the messages; then the exit code is 3.
+/// listed among the messages; then the exit code is 3. Contents of a segment aren't read, but with
+/// --checksums: `check` reads them, too.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
     /// The queue: FORMAT:PATH, or PATH alone
@@ -35,8 +37,9 @@ pub(crate) struct InspectArgs {
     /// One JSON object a line
     #[arg(long)]
     json: bool,
-    /// With --json: the CRC32C of every content, in any format (a segment's records have it anyway)
-    #[arg(long, requires = "json")]
+    /// Read every content: a segment's that isn't as its record says is damage then; with --json
+    /// the CRC32C of each is told, in any format
+    #[arg(long)]
     checksums: bool,
 }
 
@@ -70,7 +73,7 @@ type Listed = (Vec<u8>, Totals);
 
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let queue = Queue::open(&args.queue)?;
-    let parts = queue.cut(limits::PART_BYTES_MIN)?;
+    let parts = queue.cut(limits::LOOK_BYTES)?;
     let lister = Lister { args, queue: &queue, start: line_start(&queue) };
     let mut out = io::stdout();
     if !args.json {
@@ -143,7 +146,9 @@ impl Lister<'_> {
 
     fn part(&self, buffers: &mut Buffers, part: &Span) -> anyhow::Result<Listed> {
         let (mut out, mut id, mut totals) = (Vec::new(), Vec::new(), Totals::default());
-        message::each(self.queue, part, self.args.recipients.order(), buffers, |piece| {
+        let order = self.args.recipients.order();
+        let wanted = Wanted { order, compared: self.args.checksums };
+        message::each(self.queue, part, wanted, buffers, |piece| {
             match piece {
                 Piece::Damage(file, damage, lost) => {
                     totals.damaged += 1;

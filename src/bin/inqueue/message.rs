@@ -26,11 +26,16 @@ pub(crate) struct Message<'c, 'a> {
     pub(crate) recipient_notes: &'c [RecipientNotes<'a>],
     /// It is over the budget of a message: `notes` say of what. No run judges it.
     pub(crate) is_too_much: bool,
-    /// CRC32C of the content, where reading has computed it.
+    /// CRC32C of the content, as its record says, or as reading has computed it.
     pub(crate) checksum: Option<u32>,
 }
 
 impl<'c, 'a> Message<'c, 'a> {
+    /// Whether the content is another than its record says.
+    pub(crate) fn is_altered(&self) -> bool {
+        self.checksum.is_some_and(|checksum| checksum != self.found.content.checksum())
+    }
+
     /// Each recipient with what a run noted of it.
     pub(crate) fn recipients(
         &self,
@@ -54,25 +59,37 @@ pub(crate) enum Piece<'p, 'c, 'a> {
     Damage(&'p [u8], Damage, Option<&'p Lost>),
 }
 
+/// What is wanted of each message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) order: RecipientOrder,
+    /// A segment's contents are held against their checksums; what isn't the same is damage.
+    pub(crate) compared: bool,
+}
+
 /// Gives each message and damaged range of a part, in order.
 pub(crate) fn each(
     queue: &Queue,
     part: &Span,
-    order: RecipientOrder,
+    wanted: Wanted,
     buffers: &mut Buffers,
     take: impl FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    queue.read(part, buffers, &mut Reader { queue, order, take })
+    queue.read(part, buffers, &mut Reader { queue, wanted, take })
 }
 
 struct Reader<'q, F> {
     queue: &'q Queue,
-    order: RecipientOrder,
+    wanted: Wanted,
     take: F,
 }
 
 impl<F: FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>> Visit for Reader<'_, F> {
     type Error = anyhow::Error;
+
+    fn compares_contents(&self) -> bool {
+        self.wanted.compared
+    }
 
     fn batch<'a>(&mut self, source: Source<'a>, mut frames: Frames<'a>) -> anyhow::Result<()> {
         let mut recipients = Vec::new();
@@ -99,7 +116,7 @@ impl<F: FnMut(Piece<'_, '_, '_>) -> anyhow::Result<()>> Visit for Reader<'_, F> 
             } else {
                 (HeaderFacts::read(found.content.raw()), Some(Notes::default()))
             };
-            let read = envelope::read(&source, &found, &facts, self.order, &mut recipients);
+            let read = envelope::read(&source, &found, &facts, self.wanted.order, &mut recipients);
             let (envelope, too_much) = match read {
                 Read::Message(envelope) => (Ok(envelope), None),
                 Read::TooMuch(envelope, kind) => (Ok(envelope), Some(kind)),

@@ -124,6 +124,16 @@ enum SyncArg {
     Never,
 }
 
+impl From<SyncArg> for Sync {
+    fn from(arg: SyncArg) -> Self {
+        match arg {
+            SyncArg::Commit => Self::Commit,
+            SyncArg::End => Self::End,
+            SyncArg::Never => Self::Never,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum AcceptedArg {
     /// All of their contents
@@ -202,7 +212,7 @@ fn open(args: &RunArgs) -> anyhow::Result<Option<Opened>> {
         None if knows_itself(&queues) => Directory::default(),
         None => return Ok(None),
     };
-    let run = Run::begin(&args.out, request(args, queues)?, &directory)?;
+    let run = Run::begin(&args.out, request(args, queues)?, &directory, args.sync.into())?;
     if let Some(other) = run.begun_by_another().filter(|_| !args.quiet) {
         let (out, own) = (args.out.display(), Program::own().text());
         let what = "parts done from here on may differ from what that would have written";
@@ -224,11 +234,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         return Ok(output::usage("--directory is needed: the queue doesn't say who exists"));
     };
     let bar = bar(args, &run);
-    let sync = match args.sync {
-        SyncArg::Commit => Sync::Commit,
-        SyncArg::End => Sync::End,
-        SyncArg::Never => Sync::Never,
-    };
+    let sync = args.sync.into();
     let workers = args.workers.map(usize::from);
     let settings = Settings { workers, sync, breaker: args.fence.breaker, stop: &stop };
     let mut log = args.log.as_ref().map(|target| Follow::begin(&args.out, target, args.log_size));

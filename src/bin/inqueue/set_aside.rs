@@ -9,7 +9,7 @@
 use crate::convert::target;
 use crate::inspect::{column, line_start, write_damage_row, write_object};
 use crate::json;
-use crate::message::{self, Message, Piece};
+use crate::message::{self, Message, Piece, Wanted};
 use crate::options;
 use crate::output::{self, ended, write_shown};
 use crate::show::{line, write_envelope};
@@ -150,8 +150,8 @@ fn each(
 ) -> anyhow::Result<()> {
     let mut buffers = Buffers::default();
     for part in parts {
-        let order = RecipientOrder::default();
-        message::each(shelf.queue(), part, order, &mut buffers, |piece| match piece {
+        let wanted = Wanted { order: RecipientOrder::default(), compared: true };
+        message::each(shelf.queue(), part, wanted, &mut buffers, |piece| match piece {
             Piece::Damage(file, damage, _) => take(Err((file, damage))),
             Piece::Message(message) => match shelf.place(message.file, message.found.offset) {
                 Some(place) => take(Ok((place, message))),

@@ -1,11 +1,11 @@
 //! `inqueue show QUEUE ID`: one message: its envelope for people, an empty line, its content as it
 //! is; on a terminal without what could do something to it.
 //!
-//! The whole queue is looked through: a queue that was put together may have an id twice, and then
-//! all messages of that id are shown, in queue order, one after the other, and standard error says
-//! how many. Not here: decoding of contents.
+//! The whole queue is looked through, but only the contents of what is shown are read: a queue that
+//! was put together may have an id twice, and then all messages of that id are shown, in queue
+//! order, one after the other, and standard error says how many. Not here: decoding of contents.
 
-use crate::message::{self, Message, Piece, write_notify};
+use crate::message::{self, Message, Piece, Wanted, write_notify};
 use crate::options::Recipients;
 use crate::output::{Contents, ended, tell, write_shown};
 use inqueue::limits;
@@ -44,7 +44,8 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let (mut id, mut text, mut shown, mut gone) = (Vec::new(), Vec::new(), 0_u64, 0);
     let mut buffers = Buffers::default();
     for part in queue.cut(limits::PART_BYTES_MAX)? {
-        message::each(&queue, &part, args.recipients.order(), &mut buffers, |piece| {
+        let wanted = Wanted { order: args.recipients.order(), compared: false };
+        message::each(&queue, &part, wanted, &mut buffers, |piece| {
             let message = match piece {
                 Piece::Message(message) => message,
                 Piece::Damage(file, damage, Some(lost)) => {
@@ -59,6 +60,11 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
             id.clear();
             message.envelope.queue_id.write(&mut id);
             if id != args.id.as_bytes() {
+                return Ok(());
+            }
+            if message.is_altered() {
+                gone += 1;
+                tell_altered(message, &id);
                 return Ok(());
             }
             shown += 1;
@@ -87,6 +93,13 @@ pub(crate) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
         _ => tell(&format!("{path}: {shown} messages have the id {}; all are shown", args.id)),
     }
     Ok(ended(gone))
+}
+
+/// Says that a message's content isn't what its record says.
+fn tell_altered(message: &Message<'_, '_>, id: &[u8]) {
+    let (file, id) = (String::from_utf8_lossy(message.file), String::from_utf8_lossy(id));
+    let offset = message.found.offset;
+    tell(&format!("{file}, offset {offset}: the content of {id} is damaged (`salvage` keeps it)"));
 }
 
 /// Says that a message's content isn't where its record says any more.

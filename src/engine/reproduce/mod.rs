@@ -18,13 +18,12 @@ pub use part::{Death, PartAgain, PartOfRun, deaths};
 use super::board::{Board, InHand};
 use super::fence::{self, End, as_worker};
 use super::isolate::{self, Fault, Stage};
-use super::memory::Memory;
 use super::message::Walk;
 use super::walk::Trial;
 use super::{Context, EngineError, Fence, Known, Settings, Stop, new_board};
 use crate::directory::Directory;
 use crate::limits;
-use crate::queue::QueueError;
+use crate::queue::{Frames, QueueError};
 use crate::spool::folder::RunFolder;
 use crate::spool::plan::{self, Plan};
 use crate::spool::{Counts, SpoolError, Sync};
@@ -154,8 +153,8 @@ fn walk(
     let mut walk = Walk::new(&context, 0);
     walk.part.begin(0);
     if let Some((source, found)) = capsule.message.found() {
-        let mut memory = Memory { office: office.as_ref(), ..Memory::default() };
-        walk.message(&source, found, None, &mut memory)?;
+        walk.office = office.as_ref();
+        walk.walk(source, Frames::Files([found].iter()))?;
     }
     // Looking up the names of a stack isn't the message's time.
     walk.rest();

@@ -240,7 +240,7 @@ fn read(bytes: &[u8]) -> Result<BagList, &'static str> {
 /// About how many bytes a slot's message has: what its record says, within reason.
 fn weight(slot: &Slot) -> u64 {
     const LEAST: u64 = 4096;
-    u64::from(slot.size).clamp(LEAST, limits::PART_BYTES_MIN)
+    u64::from(slot.size).clamp(LEAST, limits::LOOK_BYTES)
 }
 
 /// Where the bitmap is lost, what has a P1 or a MAI is taken for live: nothing may get lost.

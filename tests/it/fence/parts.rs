@@ -40,7 +40,7 @@ fn given_up(markers: [&'static str; 2]) -> (Mail, Vec<Value>) {
 #[test]
 fn a_part_that_was_given_up_dies_as_it_did() {
     for (markers, stage) in [
-        (["abort:parse", "segv:frame"], "frame"),
+        (["abort:parse", "segv@engine:render"], "render"),
         (["abort:parse", "segv@engine:decide"], "decide"),
     ] {
         let (mail, listed) = given_up(markers);
@@ -103,6 +103,20 @@ fn a_part_that_was_given_up_dies_as_it_did() {
         assert_eq!(listed.lines().last(), Some("1 faults, 1 messages"));
         assert_eq!(messages(&mail.out("run"), "quarantine").len(), 1);
     }
+}
+
+/// A message is framed before those that are taken with it are parsed: who kills there ends the
+/// part before its neighbour is met.
+#[test]
+fn a_part_whose_framing_kills_dies_as_it_did() {
+    let (mail, listed) = given_up(["abort:parse", "segv:frame"]);
+    let [death] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!([&death["stage"], &death["fault"]], ["frame", "died of SIGSEGV"]);
+    let part = death["part"].to_string();
+    let again = said(&reproduce(&mail, &["--part", &part, "--json"]).output().unwrap(), 3);
+    let now = json!([{"index": death["index"], "offset": death["offset"], "stage": "frame",
+        "fault": "died of SIGSEGV"}]);
+    assert_eq!((&again["now"], &again["before"], &again["same"]), (&now, &now, &json!(true)));
 }
 
 /// Nothing is written, so a death in writing isn't met; and a queue that has changed is told.
