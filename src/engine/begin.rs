@@ -142,6 +142,10 @@ impl Run {
 
     /// Takes the log over from a process that has ended: a torn line is cut off.
     pub(super) fn take_over(&mut self, sync: bool) -> Result<(), EngineError> {
+        // What couldn't be synced was taken back, and may have been heard of before: it isn't done.
+        if self.log.bytes(self.folder.path())? < self.good {
+            (self.done, self.good) = (Vec::new(), 0);
+        }
         self.hear()?;
         let is_done = self.done.len() == self.plan.parts.len();
         Ok(self.log.cut(self.folder.path(), self.good, sync && is_done)?)
@@ -268,6 +272,24 @@ fn parts(queues: &[Queue], part_bytes: u64) -> Result<Vec<PlannedPart>, EngineEr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commit_that_was_heard_of_and_taken_back_is_not_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let (queue, out) = (folder.path().join("q.mbox"), folder.path().join("run"));
+        std::fs::write(&queue, b"From a@b Thu Jan  1 00:00:00 2026\n\nx\n").unwrap();
+        let queues = vec![Queue::open(&format!("mbox:{}", queue.display())).unwrap()];
+        let request = Request::new(queues, None, Time::from_s(0), "mta.example".to_owned());
+        let directory = Directory::default();
+        let mut run = Run::begin(&out, request, &directory, Sync::Never).unwrap();
+        let (counts, files) = (crate::spool::Counts::default(), crate::spool::PerStream::default());
+        let mut log = Log::open(&out, 0, Sync::Never).unwrap();
+        log.append(&[Commit { part: 0, counts, files }], false).unwrap();
+        assert!(run.hear().unwrap() && run.done.len() == 1);
+        log.cut(&out, 0, false).unwrap();
+        run.take_over(false).unwrap();
+        assert_eq!((run.done.len(), run.good), (0, 0));
+    }
 
     #[test]
     fn parts_are_about_a_256th_of_the_queue_within_bounds() {

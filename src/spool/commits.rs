@@ -137,6 +137,14 @@ impl Log {
         cut().map_err(SpoolError::write(&run.join(NAME)))
     }
 
+    /// Bytes that the log has now: less than were read of it, where lines were taken back since.
+    ///
+    /// # Errors
+    /// The system says so.
+    pub fn bytes(&self, run: &Path) -> Result<u64, SpoolError> {
+        self.file.length().map_err(SpoolError::read(&run.join(NAME)))
+    }
+
     /// Appends commits, in one write; `sync` waits until they are on the disk.
     ///
     /// # Errors
