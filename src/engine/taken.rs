@@ -155,8 +155,7 @@ impl Lists<'_> {
         }
     }
 
-    fn recycle<'b>(mut self) -> Lists<'b> {
-        self.shrink();
+    fn recycle<'b>(self) -> Lists<'b> {
         Lists { recipients: emptied(self.recipients), verdict: self.verdict.recycle() }
     }
 }
@@ -167,10 +166,9 @@ impl Memory<'_> {
         if self.fields.capacity() > limits::RECIPIENTS_KEPT_MAX {
             self.fields = Vec::new();
         }
-        let batch = emptied(self.batch);
         Memory {
             fields: emptied(self.fields),
-            batch,
+            batch: emptied(self.batch),
             lists: self.lists.into_iter().map(Lists::recycle).collect(),
         }
     }

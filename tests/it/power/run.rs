@@ -112,3 +112,27 @@ fn a_run_that_syncs_late_or_never_survives_a_kill_at_every_point() {
         assert!(tried.points >= 40 && tried.states >= 30 && tried.twice >= 3, "{tried:?}");
     }
 }
+
+/// Where nothing is to be waited for, no file, folder or file system is synced from begin to end,
+/// and none when the run is asked for again; a durable one syncs.
+#[test]
+fn a_run_that_never_syncs_waits_for_no_disk() {
+    if is_skipped("a_run_that_never_syncs_waits_for_no_disk") {
+        return;
+    }
+    let small = Small::new("copy");
+    let syncs = |name: &str, sync: &str| {
+        let (base, trace) = (small.root.join(name), small.root.join("trace"));
+        std::fs::create_dir_all(&base).unwrap();
+        let run = small.command(&base, sync);
+        let mut traced = Command::new("strace");
+        traced.args(["-f", "-e", "trace=fsync,fdatasync,syncfs,sync", "-o"]).arg(&trace);
+        traced.arg(run.get_program()).args(run.get_args());
+        let output = traced.output().unwrap();
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{output:?}");
+        let trace = std::fs::read_to_string(&trace).unwrap();
+        trace.lines().filter(|line| line.contains("sync(") || line.contains("syncfs(")).count()
+    };
+    assert_eq!([syncs("never", "never"), syncs("never", "never")], [0, 0]);
+    assert!(syncs("commit", "commit") > 10);
+}
