@@ -15,7 +15,7 @@ use inqueue::mail::content::Content;
 use inqueue::mail::date::Time;
 use inqueue::mail::envelope::{Envelope, QueueId, Recipient, ReversePath};
 use inqueue::mail::header::HeaderFacts;
-use inqueue::ndr::{Context, Returned, render};
+use inqueue::ndr::{ReportingMta, Returned, render};
 use inqueue::queue::bytes::FileBytes;
 use inqueue::queue::postoffice::bag::{Key, NewRecord, Record, SLOTS_MAX, hex_name_of, records};
 use inqueue::queue::{Buffers, Framed, Frames, Queue, QueueError, Source, Visit, mbox, segment};
@@ -205,18 +205,12 @@ fn reports(criterion: &mut Criterion) {
         let judge = Judge { directory: &directory, policy: Policy::default(), now: NOW };
         let mut verdict = Verdict::default();
         judge.decide(case, &mut verdict);
-        let returned = Returned {
-            envelope: &envelope,
-            recipients: &recipients,
-            content: Content::plain(CONTENT),
-            key: 7,
-            attempts: 1,
-        };
-        let context = Context { hostname: "mail.example.org", now: NOW };
+        let returned = Returned::read(&envelope, &recipients, Content::plain(CONTENT), (7, 1));
+        let mta = ReportingMta::new("mail.example.org", NOW);
         group.bench_function(name, |b| {
             b.iter_batched_ref(
                 || Vec::with_capacity(64 << 10),
-                |out| render(out, &context, &returned, SENDER, &verdict.dispositions),
+                |out| render(out, &mta, &returned, SENDER, &verdict.dispositions),
                 BatchSize::SmallInput,
             );
         });

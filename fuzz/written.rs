@@ -71,16 +71,10 @@ pub fn report(data: &[u8]) {
         owner: None,
         report_to: to,
     };
-    let reporter = ndr::Context { hostname: &host, now: Time::from_s(1_767_323_045) };
-    let returned = ndr::Returned {
-        envelope: &envelope,
-        recipients: &recipients,
-        content: Content::plain(content),
-        key: 7,
-        attempts: 1,
-    };
+    let mta = ndr::ReportingMta::new(&host, Time::from_s(1_767_323_045));
+    let returned = ndr::Returned::read(&envelope, &recipients, Content::plain(content), (7, 1));
     let mut out = Vec::new();
-    ndr::render(&mut out, &reporter, &returned, to, &[failed]);
+    ndr::render(&mut out, &mta, &returned, to, &[failed]);
     check_report(&out, content, Mailbox::parse(to).is_ok());
 }
 

@@ -12,7 +12,7 @@ use crate::event::json::{self, Subject};
 use crate::mail::date::Time;
 use crate::mail::envelope::{Envelope, QueueId, Recipient};
 use crate::mail::status::EnhancedStatus;
-use crate::ndr;
+use crate::ndr::{self, ReportingMta};
 use crate::queue::segment::read::{self, RecipientNotes};
 use crate::queue::segment::write::{Fields, Payload};
 use crate::spool::Stream;
@@ -45,6 +45,7 @@ pub(super) struct Message<'c, 'a, 's> {
 #[derive(Clone, Debug)]
 pub(super) struct Hand<'r> {
     hostname: &'r str,
+    mta: ReportingMta,
     time: &'r str,
     now: Time,
     policy: Policy,
@@ -53,7 +54,9 @@ pub(super) struct Hand<'r> {
 impl<'r> Hand<'r> {
     pub(super) fn of(options: &'r Options) -> Self {
         let (hostname, time) = (options.hostname.as_str(), options.now.as_str());
-        Self { hostname, time, now: options.clock(), policy: options.policy }
+        let now = options.clock();
+        let mta = ReportingMta::new(hostname, now);
+        Self { hostname, mta, time, now, policy: options.policy }
     }
 
     /// The first thing of a message that isn't as it is when written again: where it stands, and
@@ -148,16 +151,12 @@ impl<'r> Hand<'r> {
         };
         let number = earlier.filter(is_report).count();
         let Some(to) = ndr::addressees(dispositions).nth(number) else { return false };
-        let returned = ndr::Returned {
-            envelope: message.envelope,
-            recipients: message.recipients,
-            content: message.payload.content,
-            key: message.key,
-            attempts: judged.verdict.attempts,
-        };
-        let by = ndr::Context { hostname: self.hostname, now: self.now };
+        let of_attempt = (message.key, judged.verdict.attempts);
+        let (envelope, recipients) = (message.envelope, message.recipients);
+        let returned =
+            ndr::Returned::read(envelope, recipients, message.payload.content, of_attempt);
         let mut content = Vec::new();
-        ndr::render(&mut content, &by, &returned, to, dispositions);
+        ndr::render(&mut content, &self.mta, &returned, to, dispositions);
         let index = u32::try_from(number).unwrap_or(u32::MAX);
         let report = Report { key: message.key, index, now: self.now, content: &content };
         let mut expect = Vec::new();

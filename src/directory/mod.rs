@@ -6,7 +6,7 @@
 //! written: `"a"@b` and `a@b` are two.
 //!
 //! Invariants: look-ups take no lock and no memory; a snapshot is the whole file or it isn't made
-//! at all; the same file gives the same answers and the same errors, however many threads read it.
+//! at all; the same file gives the same answers and the same errors.
 //! Bad data is told with line and column, up to [`limits::DIRECTORY_ERRORS_TOLD_MAX`] errors; it
 //! never panics.
 
@@ -60,17 +60,14 @@ pub enum Standing<'d> {
 /// Who exists: the content of one directory file. The default is empty: every domain is remote.
 #[derive(Debug, Default)]
 pub struct Directory {
-    /// But for the entries, which are in a table of their own.
     tables: Tables,
-    entries: Table<Entry>,
     checksum: u32,
 }
 
 /// Keys are in lower case (ASCII letters alone), and so are all look-ups.
 #[derive(Debug, Default)]
 struct Tables {
-    /// By `local-part@domain`, while a directory is read.
-    entries: HashMap<Box<[u8]>, Listed<Entry>, ahash::RandomState>,
+    entries: Table<Entry>,
     /// By domain; those of `entries` are in it, too.
     domains: HashMap<Box<[u8]>, Listed<DomainRule>, ahash::RandomState>,
     systems: HashSet<Box<[u8]>, ahash::RandomState>,
@@ -131,33 +128,8 @@ impl Directory {
     /// # Errors
     /// Says which lines are wrong.
     pub fn parse(bytes: &[u8], name: &str) -> Result<Self, DirectoryError> {
-        Self::parse_in_chunks(bytes, name, parse::CHUNK_BYTES)
-    }
-
-    /// What a post office knows (docs/postoffice.md, *Who exists*).
-    pub fn of_office(tables: &OfficeTables) -> Self {
-        Self::new(office::tables(tables), 0)
-    }
-
-    fn new(mut tables: Tables, checksum: u32) -> Self {
-        let listed = std::mem::take(&mut tables.entries).into_iter();
-        let (keys, rules): (Vec<_>, Vec<_>) =
-            listed.map(|(key, listed)| (key, listed.rule)).unzip();
-        // All are mailboxes, or they wouldn't be listed.
-        let mailboxes = keys
-            .iter()
-            .map(|key| Mailbox::parse(key).unwrap_or(Mailbox { local_part: key, domain: b"" }));
-        let entries = Table::new(Entry::Mailbox, mailboxes.zip(rules));
-        Self { tables, entries, checksum }
-    }
-
-    fn parse_in_chunks(
-        bytes: &[u8],
-        name: &str,
-        chunk_bytes: usize,
-    ) -> Result<Self, DirectoryError> {
-        match parse::read(bytes, chunk_bytes) {
-            Ok(tables) => Ok(Self::new(tables, crc32c::crc32c(bytes))),
+        match parse::read(bytes) {
+            Ok(tables) => Ok(Self { tables, checksum: crc32c::crc32c(bytes) }),
             Err(errors) => Err(DirectoryError::Invalid {
                 name: name.to_owned(),
                 errors: errors.told,
@@ -166,32 +138,34 @@ impl Directory {
         }
     }
 
+    /// What a post office knows (docs/postoffice.md, *Who exists*).
+    pub fn of_office(tables: &OfficeTables) -> Self {
+        Self { tables: office::tables(tables), checksum: 0 }
+    }
+
     /// What becomes of mail for a mailbox. Case of ASCII letters doesn't count, in the domain and
     /// in the local-part.
     pub fn look_up(&self, mailbox: Mailbox<'_>) -> Standing<'_> {
         if mailbox.domain.is_empty() {
             return self.look_up_bare(mailbox.local_part);
         }
-        match self.entries.get(mailbox) {
+        match self.tables.entries.get(mailbox) {
             Some(entry) => entry.standing(),
             None => self.look_up_domain(mailbox.domain),
         }
     }
 
     /// Has the processor fetch what a look-up of this path touches first, so that it needn't be
-    /// waited for later. What isn't a plain mailbox is fetched in vain.
-    pub fn fetch_slot(&self, path: &[u8]) {
-        if let Some(mailbox) = plain(path) {
-            self.entries.fetch_slot(mailbox);
-        }
+    /// waited for later; gives what [`Self::fetch_record`] wants. What isn't a plain mailbox is
+    /// fetched in vain.
+    pub fn fetch_slot(&self, path: &[u8]) -> u64 {
+        plain(path).map_or(0, |mailbox| self.tables.entries.fetch_slot(mailbox))
     }
 
     /// Has it fetch what the look-up touches next; to be asked for a while after
-    /// [`Self::fetch_slot`].
-    pub fn fetch_record(&self, path: &[u8]) {
-        if let Some(mailbox) = plain(path) {
-            self.entries.fetch_record(mailbox);
-        }
+    /// [`Self::fetch_slot`], with what that gave.
+    pub fn fetch_record(&self, hash: u64) {
+        self.tables.entries.fetch_record(hash);
     }
 
     /// `postmaster` without a domain (RFC 5321, 4.1.1.3).
@@ -242,12 +216,12 @@ impl Directory {
 
     /// How many addresses are listed; domains, systems and the postmaster don't count.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.tables.entries.len()
     }
 
     /// True where no address is listed. Domains may be.
     pub fn is_empty(&self) -> bool {
-        self.entries.len() == 0
+        self.tables.entries.len() == 0
     }
 }
 

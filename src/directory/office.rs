@@ -4,6 +4,7 @@
 //! Not here: reading the tables (`queue::postoffice::tables`). Invariant: as with a file, look-ups
 //! take no lock and no memory.
 
+use super::table::Table;
 use super::{DomainRule, Entry, Folded, List, Listed, Standing, Tables};
 use crate::mail::address::Mailbox;
 use crate::mail::msmail;
@@ -46,10 +47,14 @@ pub(super) fn is_system(mailbox: Mailbox<'_>) -> bool {
 pub(super) fn tables(office: &OfficeTables) -> Tables {
     let mut tables = Tables::default();
     let full: HashSet<&String> = office.full.iter().collect();
+    // One more: the postmaster's own.
+    let room = office.mailboxes.len() + office.groups.len() + 1;
+    tables.entries = Table::new(Entry::Mailbox, room, 0);
     let mut add = |address: &str, rule: Entry| {
-        // Of two records of one name the first counts.
-        let listed = Listed { line: 0, rule };
-        tables.entries.entry(folded(address)).or_insert(listed);
+        // Of two records of one name the first counts. What isn't a mailbox can't be looked up.
+        if let Ok(mailbox) = Mailbox::parse(address.as_bytes()) {
+            tables.entries.insert(mailbox, rule);
+        }
     };
     for (address, route) in &office.mailboxes {
         let is_full = full.contains(route);

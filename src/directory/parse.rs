@@ -1,158 +1,190 @@
-//! Reads a directory file (docs/directory.md) into tables: chunks in parallel, then one merge in
-//! the order of the file.
+//! Reads a directory file (docs/directory.md) into tables, line by line.
 //!
-//! Not here: look-ups. A line is read by itself, so how the file is cut into chunks changes
-//! nothing; what concerns two lines (twice the same address, an address in a relayed domain) is
-//! found in the merge. Each kind of error is collected in the order of the file and capped, so the
-//! first errors of the whole are among them, and a file of garbage costs no memory. Any bytes are
-//! taken: what isn't an entry is an error with its line and column.
+//! Twice: first what is about domains, systems and the postmaster, then the addresses, which make
+//! their domains local unless a line about the domain says otherwise. Beside the tables nothing is
+//! kept, as memory that is touched for the first time costs more than reading a line. Not here:
+//! look-ups. Errors are collected in the order of the file and capped, so that a file of garbage
+//! costs no memory. Any bytes are taken: what isn't an entry is an error with its line and column.
 
-use super::{DomainRule, Entry, EntryError, List, Listed, Tables};
+use super::table::Table;
+use super::{DomainRule, Entry, EntryError, Folded, List, Listed, Tables};
 use crate::limits;
 use crate::mail::address::{AddressError, Mailbox};
-use memchr::memchr;
-use rayon::prelude::*;
+use memchr::{memchr_iter, memchr3};
 use std::collections::hash_map;
-
-/// Bytes of the file that one task reads: small beside a file of millions of lines, large beside a
-/// task's cost.
-pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
 /// Windows editors put it before a text in UTF-8. Left in, it would be part of the first address.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads a whole file.
-pub(super) fn read(bytes: &[u8], chunk_bytes: usize) -> Result<Tables, Errors> {
-    let mut chunks: Vec<Chunk> =
-        split_at_lines(bytes, chunk_bytes).into_par_iter().map(Chunk::read).collect();
-    let mut lines_before = 0;
-    let mut errors = Errors::default();
-    for chunk in &mut chunks {
-        chunk.line_base = lines_before;
-        lines_before += chunk.lines;
-        errors.append(&chunk.errors, chunk.line_base);
-    }
-    let mut tables = Tables::default();
-    errors.append(&add_domains(&mut tables, &mut chunks), 0);
-    errors.append(&add_systems(&mut tables, &mut chunks), 0);
-    errors.append(&add_postmaster(&mut tables, &mut chunks), 0);
-    errors.append(&add_entries(&mut tables, chunks), 0);
-    if errors.count == 0 { Ok(tables) } else { Err(errors) }
+pub(super) fn read(bytes: &[u8]) -> Result<Tables, Errors> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let lines = memchr_iter(b'\n', bytes).count() + 1;
+    let entries = Table::new(Entry::Mailbox, lines, bytes.len());
+    let tables = Tables { entries, ..Tables::default() };
+    let mut reader = Reader { bytes, tables, postmaster_line: 0, waiting: Vec::new() };
+    let mut errors = reader.each_line(false, Reader::read_other);
+    let mut listed_twice = Errors::default();
+    errors.append(reader.each_line(true, |reader, number, words| {
+        reader.read_entry(number, words)?;
+        if reader.waiting.len() >= WAITING_MAX {
+            reader.add_waiting(&mut listed_twice);
+        }
+        Ok(())
+    }));
+    reader.add_waiting(&mut listed_twice);
+    errors.append(listed_twice);
+    if errors.count == 0 { Ok(reader.tables) } else { Err(errors) }
 }
 
-/// Cuts the file into chunks of at least `chunk_bytes`, at line ends.
-fn split_at_lines(bytes: &[u8], chunk_bytes: usize) -> Vec<&[u8]> {
-    let mut chunks = Vec::new();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let tail = rest.get(chunk_bytes..).unwrap_or_default();
-        let len = memchr(b'\n', tail).map_or(rest.len(), |at| chunk_bytes + at + 1);
-        let (chunk, behind) = rest.split_at(len);
-        chunks.push(chunk);
-        rest = behind;
-    }
-    // The mark is passed over here, and not in the lines, as only the first line has one. Its
-    // columns count from behind it.
-    if let Some(first) = chunks.first_mut() {
-        *first = first.strip_prefix(BYTE_ORDER_MARK).unwrap_or(first);
-    }
-    chunks
+/// Addresses that are read before the first of them is put into the table: by then its place is in
+/// the processor's caches.
+const WAITING_MAX: usize = 32;
+
+/// A file that is being read.
+struct Reader<'f> {
+    /// All of it, without its mark: columns of the first line count from behind that.
+    bytes: &'f [u8],
+    tables: Tables,
+    /// Where the postmaster is named.
+    postmaster_line: usize,
+    /// Addresses that aren't in the table yet: where each stands, itself, and its rule.
+    waiting: Vec<(usize, usize, Mailbox<'f>, Entry)>,
 }
 
-fn add_domains(tables: &mut Tables, chunks: &mut [Chunk]) -> Errors {
-    let mut errors = Errors::default();
-    for chunk in chunks {
-        for item in chunk.domains.drain(..) {
-            let line = chunk.line_base + item.line;
-            match tables.domains.entry(item.key) {
-                hash_map::Entry::Vacant(place) => {
-                    place.insert(Listed { line, rule: item.rule });
+impl<'f> Reader<'f> {
+    /// Reads the lines that begin with an address, or those that don't.
+    fn each_line(
+        &mut self,
+        addresses: bool,
+        mut read: impl FnMut(&mut Self, usize, Words<'f>) -> Result<(), Problem>,
+    ) -> Errors {
+        let mut errors = Errors::default();
+        for (number, line) in (1..).zip(lines(self.bytes)) {
+            let words = Words { line, at: 0 };
+            if words.begin_with_address() == addresses
+                && let Err(Problem { column, what }) = read(self, number, words)
+            {
+                errors.tell(number, column, || what);
+            }
+        }
+        errors
+    }
+
+    /// A line about a domain, a system or the postmaster.
+    fn read_other(&mut self, number: usize, mut words: Words<'f>) -> Result<(), Problem> {
+        let Some(first) = words.next() else { return Ok(()) };
+        match first.bytes {
+            b"system" => {
+                let address = words.address("the system's address")?;
+                words.end()?;
+                if !self.tables.systems.insert(folded(address.bytes)) {
+                    let what = "a system's address is listed twice: keep one of the lines";
+                    return Err(address.problem(what.to_owned()));
                 }
-                hash_map::Entry::Occupied(place) => errors.tell(line, item.column, || {
-                    let first = place.get();
-                    let relayed = |rule: &DomainRule| matches!(rule, DomainRule::Relay(_));
-                    if relayed(&first.rule) == relayed(&item.rule) {
-                        twice("a domain", first.line)
-                    } else {
-                        format!(
-                            "a domain is both local and relayed (first in line {}): \
-                             keep one of the lines",
-                            first.line
-                        )
+            }
+            b"postmaster" => {
+                let address = words.address("the postmaster's address")?;
+                words.end()?;
+                if self.tables.postmaster.is_some() {
+                    return Err(address.problem(twice("the postmaster", self.postmaster_line)));
+                }
+                // Kept as it is written: reports are addressed to it.
+                self.tables.postmaster = Some(address.bytes.into());
+                self.postmaster_line = number;
+            }
+            [b'@', ..] => {
+                let key = folded(domain(first)?);
+                let rule = read_domain_rule(&mut words)?;
+                match self.tables.domains.entry(key) {
+                    hash_map::Entry::Vacant(place) => {
+                        place.insert(Listed { line: number, rule });
                     }
-                }),
+                    hash_map::Entry::Occupied(place) => {
+                        return Err(first.problem(domain_twice(place.get(), &rule)));
+                    }
+                }
+            }
+            // A comment.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A line that begins with an address.
+    fn read_entry(&mut self, number: usize, mut words: Words<'f>) -> Result<(), Problem> {
+        let Some(first) = words.next() else { return Ok(()) };
+        let mailbox = address(first)?;
+        let rule = read_rule(&mut words)?;
+        if let Some(relayed) = self.add_domain_of(mailbox, number) {
+            return Err(first.problem(format!(
+                "an entry for an address in a domain that line {relayed} relays: \
+                 take out this entry, or that line"
+            )));
+        }
+        self.tables.entries.fetch_slot(mailbox);
+        self.waiting.push((number, first.column, mailbox, rule));
+        Ok(())
+    }
+
+    /// Puts the addresses that wait into the table.
+    fn add_waiting(&mut self, listed_twice: &mut Errors) {
+        let bytes = self.bytes;
+        for (number, column, mailbox, rule) in self.waiting.drain(..) {
+            if !self.tables.entries.insert(mailbox, rule) {
+                // The first is looked for only where it is told.
+                let what = || twice("an address", first_line(bytes, mailbox));
+                listed_twice.tell(number, column, what);
             }
         }
     }
-    errors
+
+    /// Makes a mailbox's domain a local one, if no line is about it; the line that relays it, if
+    /// one does.
+    fn add_domain_of(&mut self, mailbox: Mailbox<'_>, line: usize) -> Option<usize> {
+        let mut key = Folded::new();
+        let domain = key.domain(mailbox.domain)?;
+        match self.tables.domains.get(domain) {
+            Some(Listed { rule: DomainRule::Relay(_), line: relayed }) => return Some(*relayed),
+            Some(_) => {}
+            None => {
+                let local = Listed { line, rule: DomainRule::Local };
+                self.tables.domains.insert(domain.into(), local);
+            }
+        }
+        None
+    }
 }
 
-fn add_systems(tables: &mut Tables, chunks: &mut [Chunk]) -> Errors {
-    let mut errors = Errors::default();
-    for chunk in chunks {
-        for item in chunk.systems.drain(..) {
-            if !tables.systems.insert(item.key) {
-                errors.tell(chunk.line_base + item.line, item.column, || {
-                    "a system's address is listed twice: keep one of the lines".to_owned()
-                });
-            }
-        }
-    }
-    errors
+/// The lines of a file, without their line ends.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    memchr_iter(b'\n', bytes).chain([bytes.len()]).map(move |end| {
+        let line = bytes.get(start..end).unwrap_or_default();
+        start = end + 1;
+        line.strip_suffix(b"\r").unwrap_or(line)
+    })
 }
 
-fn add_postmaster(tables: &mut Tables, chunks: &mut [Chunk]) -> Errors {
-    let mut errors = Errors::default();
-    let mut first_line = 0;
-    for chunk in chunks {
-        for item in chunk.postmasters.drain(..) {
-            let line = chunk.line_base + item.line;
-            if tables.postmaster.is_some() {
-                errors.tell(line, item.column, || twice("the postmaster", first_line));
-            } else {
-                tables.postmaster = Some(item.key);
-                first_line = line;
-            }
-        }
-    }
-    errors
+/// The first line that lists a mailbox; it looks at all of them.
+fn first_line(bytes: &[u8], mailbox: Mailbox<'_>) -> usize {
+    let is_it = |line| {
+        let word = Words { line, at: 0 }.next();
+        word.and_then(|word| address(word).ok()).is_some_and(|other| {
+            other.local_part.eq_ignore_ascii_case(mailbox.local_part)
+                && other.domain.eq_ignore_ascii_case(mailbox.domain)
+        })
+    };
+    lines(bytes).position(is_it).map_or(0, |before| before + 1)
 }
 
-/// Comes last: addresses make their domains local, unless a line about the domain says otherwise.
-fn add_entries(tables: &mut Tables, chunks: Vec<Chunk>) -> Errors {
-    let mut errors = Errors::default();
-    tables.entries.reserve(chunks.iter().map(|chunk| chunk.entries.len()).sum());
-    for chunk in chunks {
-        for item in chunk.entries {
-            let line = chunk.line_base + item.line;
-            let domain = Mailbox::parse(&item.key).map_or(&b""[..], |mailbox| mailbox.domain);
-            match tables.domains.get(domain) {
-                Some(Listed { rule: DomainRule::Relay(_), line: relayed }) => {
-                    errors.tell(line, item.column, || {
-                        format!(
-                            "an entry for an address in a domain that line {relayed} relays: \
-                             take out this entry, or that line"
-                        )
-                    });
-                    continue;
-                }
-                Some(_) => {}
-                None => {
-                    tables.domains.insert(domain.into(), Listed { line, rule: DomainRule::Local });
-                }
-            }
-            match tables.entries.entry(item.key) {
-                hash_map::Entry::Vacant(place) => {
-                    place.insert(Listed { line, rule: item.rule });
-                }
-                hash_map::Entry::Occupied(place) => {
-                    let first_line = place.get().line;
-                    errors.tell(line, item.column, || twice("an address", first_line));
-                }
-            }
-        }
+fn domain_twice(first: &Listed<DomainRule>, rule: &DomainRule) -> String {
+    let relayed = |rule: &DomainRule| matches!(rule, DomainRule::Relay(_));
+    if relayed(&first.rule) == relayed(rule) {
+        return twice("a domain", first.line);
     }
-    errors
+    let line = first.line;
+    format!("a domain is both local and relayed (first in line {line}): keep one of the lines")
 }
 
 fn twice(what: &str, first_line: usize) -> String {
@@ -175,93 +207,17 @@ impl Errors {
         }
     }
 
-    /// Adds those of another kind or chunk, whose lines begin after `line_base`.
-    fn append(&mut self, other: &Self, line_base: usize) {
+    /// Adds those of another pass.
+    fn append(&mut self, other: Self) {
         self.count += other.count;
-        let moved = other
-            .told
-            .iter()
-            .map(|error| EntryError { line: line_base + error.line, ..error.clone() });
-        self.told.extend(moved);
+        self.told.extend(other.told);
         self.told.sort_by_key(|error| (error.line, error.column));
         self.told.truncate(limits::DIRECTORY_ERRORS_TOLD_MAX);
     }
 }
 
-/// What one task has read. Lines count within the chunk.
-#[derive(Debug, Default)]
-struct Chunk {
-    line_base: usize,
-    lines: usize,
-    entries: Vec<Item<Entry>>,
-    domains: Vec<Item<DomainRule>>,
-    systems: Vec<Item<()>>,
-    postmasters: Vec<Item<()>>,
-    errors: Errors,
-}
-
-/// One line's meaning; where its address or domain stands, and its key.
-#[derive(Debug)]
-struct Item<T> {
-    line: usize,
-    column: usize,
-    key: Box<[u8]>,
-    rule: T,
-}
-
-impl Chunk {
-    fn read(bytes: &[u8]) -> Self {
-        let mut chunk = Self::default();
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let end = memchr(b'\n', rest).unwrap_or(rest.len());
-            let line = rest.get(..end).unwrap_or_default();
-            rest = rest.get(end + 1..).unwrap_or_default();
-            chunk.lines += 1;
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if let Err(Problem { column, what }) = chunk.read_line(line) {
-                chunk.errors.tell(chunk.lines, column, || what);
-            }
-        }
-        chunk
-    }
-
-    fn read_line(&mut self, line: &[u8]) -> Result<(), Problem> {
-        let mut words = Words { line, at: 0 };
-        let Some(first) = words.next() else { return Ok(()) };
-        let line = self.lines;
-        match first.bytes {
-            [b'#', ..] => {}
-            b"system" => {
-                let address = words.address("the system's address")?;
-                words.end()?;
-                let (column, key) = (address.column, fold(address.bytes));
-                self.systems.push(Item { line, column, key, rule: () });
-            }
-            b"postmaster" => {
-                let address = words.address("the postmaster's address")?;
-                words.end()?;
-                // Kept as it is written: reports are addressed to it.
-                let (column, key) = (address.column, address.bytes.into());
-                self.postmasters.push(Item { line, column, key, rule: () });
-            }
-            [b'@', ..] => {
-                let key = fold(domain(first)?);
-                let rule = read_domain_rule(&mut words)?;
-                self.domains.push(Item { line, column: first.column, key, rule });
-            }
-            _ => {
-                let key = fold(address(first)?);
-                let rule = read_entry(&mut words)?;
-                self.entries.push(Item { line, column: first.column, key, rule });
-            }
-        }
-        Ok(())
-    }
-}
-
 /// What stands behind an address.
-fn read_entry(words: &mut Words<'_>) -> Result<Entry, Problem> {
+fn read_rule(words: &mut Words<'_>) -> Result<Entry, Problem> {
     let Some(word) = words.next() else { return Ok(Entry::Mailbox) };
     let entry = match word.bytes {
         b"full" => Entry::Full,
@@ -280,7 +236,8 @@ fn read_list(words: &mut Words<'_>) -> Result<List, Problem> {
     let owner = match behind_owner.next() {
         Some(Word { column, bytes: [b'o', b'w', b'n', b'e', b'r', b'=', owner @ ..] }) => {
             *words = behind_owner;
-            Some(address(Word { column: column + b"owner=".len(), bytes: owner })?.into())
+            address(Word { column: column + b"owner=".len(), bytes: owner })?;
+            Some(owner.into())
         }
         _ => None,
     };
@@ -342,6 +299,25 @@ struct Words<'l> {
 }
 
 impl<'l> Words<'l> {
+    /// Whether the line is about an address.
+    fn begin_with_address(&self) -> bool {
+        // Nearly all lines are known by their first byte.
+        match self.line.get(self.start().unwrap_or_default()..) {
+            Some([b's' | b'p', ..]) => {
+                let first = self.clone().next().map(|word| word.bytes);
+                !matches!(first, Some(b"system" | b"postmaster"))
+            }
+            Some(rest) => !matches!(rest, [] | [b'@' | b'#' | b' ' | b'\t', ..]),
+            None => false,
+        }
+    }
+
+    /// Where the next field begins.
+    fn start(&self) -> Option<usize> {
+        let rest = self.line.get(self.at..)?;
+        Some(self.at + rest.iter().position(|b| !matches!(b, b' ' | b'\t'))?)
+    }
+
     fn rest(&self) -> &'l [u8] {
         let rest = self.line.get(self.at..).unwrap_or_default();
         rest.trim_ascii()
@@ -365,7 +341,8 @@ impl<'l> Words<'l> {
                 // It could be read as an address, but nobody means that.
                 return Err(word.problem("owner= stands before the members: move it".to_owned()));
             }
-            addresses.push(address(word)?.into());
+            address(word)?;
+            addresses.push(word.bytes.into());
         }
         Ok(addresses.into_boxed_slice())
     }
@@ -383,33 +360,40 @@ impl<'l> Iterator for Words<'l> {
     type Item = Word<'l>;
 
     fn next(&mut self) -> Option<Word<'l>> {
-        let rest = self.line.get(self.at..)?;
-        let start = self.at + rest.iter().position(|b| !matches!(b, b' ' | b'\t'))?;
-        let (mut quoted, mut escaped) = (false, false);
+        let start = self.start()?;
         let word = self.line.get(start..)?;
-        let len = word.iter().position(|&byte| {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                b' ' | b'\t' => return !quoted,
-                _ => {}
-            }
-            false
-        });
+        let len = match memchr3(b' ', b'\t', b'"', word) {
+            Some(at) if word.get(at) == Some(&b'"') => len_with_quotes(word),
+            at => at,
+        };
         let end = len.map_or(self.line.len(), |len| start + len);
         self.at = end;
         Some(Word { column: start + 1, bytes: self.line.get(start..end)? })
     }
 }
 
-/// The bytes of a field that is an address: exactly `local-part@domain`, as nothing else would be
+/// Length of the field that bytes begin with: up to the first space or tab that isn't quoted.
+fn len_with_quotes(word: &[u8]) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    word.iter().position(|&byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b' ' | b'\t' => return !quoted,
+            _ => {}
+        }
+        false
+    })
+}
+
+/// The mailbox of a field that is an address: exactly `local-part@domain`, as nothing else would be
 /// found again.
-fn address(word: Word<'_>) -> Result<&[u8], Problem> {
+fn address(word: Word<'_>) -> Result<Mailbox<'_>, Problem> {
     let error = match Mailbox::parse(word.bytes) {
         Ok(mailbox) if mailbox.domain.is_empty() => AddressError::NoDomain.text(),
         Ok(mailbox) if mailbox.local_part.len() + 1 + mailbox.domain.len() == word.bytes.len() => {
-            return Ok(word.bytes);
+            return Ok(mailbox);
         }
         Ok(_) => "source route before an address",
         Err(_) if word.bytes.first() == Some(&b'<') => "brackets round an address",
@@ -429,6 +413,6 @@ fn domain(word: Word<'_>) -> Result<&[u8], Problem> {
     Err(word.problem(format!("not a domain: {} is to be @domain", word.shown())))
 }
 
-fn fold(key: &[u8]) -> Box<[u8]> {
+fn folded(key: &[u8]) -> Box<[u8]> {
     key.to_ascii_lowercase().into_boxed_slice()
 }

@@ -30,52 +30,63 @@ const PLACE: u64 = (1 << PLACE_BITS) - 1;
 const HEAD_LEN: usize = 8;
 
 impl<T: PartialEq> Table<T> {
-    /// Builds it from mailboxes, of which no two are the same, in lower case; `most` is what most
-    /// of them have.
-    pub(super) fn new<'k>(
-        most: T,
-        entries: impl ExactSizeIterator<Item = (Mailbox<'k>, T)>,
-    ) -> Self {
-        let slots = vec![0; (entries.len() * 2).next_power_of_two()];
-        let mut table = Self { slots, records: Vec::new(), rules: vec![most], len: 0 };
-        for (mailbox, rule) in entries {
-            table.add(mailbox, rule);
-        }
-        table.records.shrink_to_fit();
-        table
+    /// An empty one, with room for so many mailboxes, which have so many bytes together if that is
+    /// known; `most` is what most of them have.
+    pub(super) fn new(most: T, room: usize, bytes: usize) -> Self {
+        let slots = vec![0; (room * 2).next_power_of_two()];
+        // What isn't needed in the end was never touched, and is no memory.
+        let records = Vec::with_capacity(bytes + room * HEAD_LEN);
+        Self { slots, records, rules: vec![most], len: 0 }
     }
 
-    fn add(&mut self, mailbox: Mailbox<'_>, rule: T) {
+    /// Puts a mailbox in. False where it is there already: the first one counts. More than there is
+    /// room for aren't put in.
+    pub(super) fn insert(&mut self, mailbox: Mailbox<'_>, rule: T) -> bool {
         let length = |part: &[u8]| u16::try_from(part.len());
         let (Ok(local_len), Ok(domain_len)) = (length(mailbox.local_part), length(mailbox.domain))
         else {
             // No mailbox that is looked up is that long.
-            return;
+            return true;
         };
+        let hash = hash(mailbox);
+        let mut free = None;
+        for at in self.probe(hash) {
+            let slot = self.slots.get(at).copied().unwrap_or_default();
+            if slot == 0 {
+                free = Some(at);
+                break;
+            }
+            if is_tagged(slot, hash) && self.number(slot & PLACE, mailbox).is_some() {
+                return false;
+            }
+        }
+        let has_room = (self.len + 1) * 2 <= self.slots.len();
+        let Some(slot) = free.filter(|_| has_room).and_then(|at| self.slots.get_mut(at)) else {
+            return true;
+        };
+        *slot = hash & !PLACE | (self.records.len() as u64 + 1) & PLACE;
         let number = if self.rules.first() == Some(&rule) { 0 } else { self.rules.len() };
         if number > 0 {
             self.rules.push(rule);
         }
-        let place = self.records.len() as u64 + 1;
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         self.records.extend_from_slice(&number.to_le_bytes());
         self.records.extend_from_slice(&local_len.to_le_bytes());
         self.records.extend_from_slice(&domain_len.to_le_bytes());
+        let start = self.records.len();
         self.records.extend_from_slice(mailbox.local_part);
         self.records.extend_from_slice(mailbox.domain);
-        let hash = hash(mailbox);
-        for at in self.probe(hash) {
-            match self.slots.get_mut(at) {
-                Some(slot) if *slot != 0 => {}
-                Some(slot) => {
-                    *slot = hash & !PLACE | place & PLACE;
-                    break;
-                }
-                None => return,
-            }
+        if let Some(mailbox) = self.records.get_mut(start..) {
+            mailbox.make_ascii_lowercase();
         }
         self.len += 1;
+        true
     }
+}
+
+/// Whether a slot may be that of a mailbox with this hash.
+const fn is_tagged(slot: u64, hash: u64) -> bool {
+    slot & !PLACE == hash & !PLACE
 }
 
 impl<T> Default for Table<T> {
@@ -98,7 +109,7 @@ impl<T> Table<T> {
             if slot == 0 {
                 return None;
             }
-            if slot & !PLACE == hash & !PLACE
+            if is_tagged(slot, hash)
                 && let Some(number) = self.number(slot & PLACE, mailbox)
             {
                 return self.rules.get(number);
@@ -107,17 +118,18 @@ impl<T> Table<T> {
         None
     }
 
-    /// Has the processor fetch the slot that a mailbox is looked for in first.
-    pub(super) fn fetch_slot(&self, mailbox: Mailbox<'_>) {
-        let first = self.probe(hash(mailbox)).next();
-        if let Some(slot) = first.and_then(|at| self.slots.get(at)) {
+    /// Has the processor fetch the slot that a mailbox is looked for in first; gives its hash.
+    pub(super) fn fetch_slot(&self, mailbox: Mailbox<'_>) -> u64 {
+        let hash = hash(mailbox);
+        if let Some(slot) = self.probe(hash).next().and_then(|at| self.slots.get(at)) {
             sys::fetch(slot);
         }
+        hash
     }
 
     /// Has it fetch the record of that slot, which must be there by now to gain anything.
-    pub(super) fn fetch_record(&self, mailbox: Mailbox<'_>) {
-        let first = self.probe(hash(mailbox)).next();
+    pub(super) fn fetch_record(&self, hash: u64) {
+        let first = self.probe(hash).next();
         let slot = first.and_then(|at| self.slots.get(at)).copied().unwrap_or_default();
         let place = usize::try_from(slot & PLACE).unwrap_or_default();
         if let Some(record) = self.records.get(place) {
@@ -196,7 +208,6 @@ fn is_same(bytes: &[u8], key: &[u8]) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::HashMap;
 
     proptest! {
         #[test]
@@ -213,7 +224,11 @@ mod tests {
         ) {
             let mailbox = |local_part| Mailbox { local_part, domain: b"x.example" };
             let entries = keys.iter().map(|(key, rule)| (mailbox(key.as_bytes()), *rule));
-            let table = Table::new(1, entries);
+            let mut table = Table::new(1, keys.len(), 0);
+            for (mailbox, rule) in entries {
+                prop_assert!(table.insert(mailbox, rule));
+                prop_assert!(!table.insert(mailbox, 9));
+            }
             prop_assert_eq!(table.len(), keys.len());
             let upper: Vec<_> = keys.keys().map(|key| key.to_ascii_uppercase()).collect();
             for asked in keys.keys().chain(&others).chain(&upper) {
@@ -226,10 +241,21 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_table_has_nothing() {
-        let nobody: HashMap<&str, u8> = HashMap::new();
+    fn a_table_without_room_has_nothing() {
         let mailbox = Mailbox { local_part: b"a", domain: b"b" };
-        assert_eq!(Table::new(1, nobody.values().map(|rule| (mailbox, *rule))).get(mailbox), None);
         assert_eq!(Table::<u8>::default().get(mailbox), None);
+        for mut table in [Table::new(1, 0, 0), Table::default()] {
+            assert!(table.insert(mailbox, 1));
+            assert_eq!((table.get(mailbox), table.len()), (None, 0));
+        }
+    }
+
+    #[test]
+    fn mailboxes_are_put_in_whatever_their_case() {
+        let mailbox = |local_part| Mailbox { local_part, domain: b"X.Example" };
+        let mut table = Table::new(1, 2, 0);
+        assert!(table.insert(mailbox(b"Ann"), 2));
+        assert!(!table.insert(mailbox(b"ANN"), 3));
+        assert_eq!(table.get(mailbox(b"ann")), Some(&2));
     }
 }

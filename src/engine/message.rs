@@ -110,6 +110,7 @@ impl<'r> Walk<'r> {
         fields: &mut Vec<(RecipientField, &'a [u8])>,
     ) {
         lists.recipients.clear();
+        lists.fetched.clear();
         if !matches!(taken.judgment, Judgment::Open) {
             return;
         }
@@ -149,20 +150,21 @@ impl<'r> Walk<'r> {
                 }
             }
             (taken.header_hops, taken.is_report) = (facts.hops, facts.is_report);
+            (taken.subject, taken.header_len) = (facts.subject, facts.len);
             taken.set_key(source, &mut self.scratch.key);
             *fields = facts.recipients;
-            self.fetch(lists, Directory::fetch_slot);
+            self.fetch(lists);
         });
         if let Err(fault) = parsed {
             taken.judgment = Judgment::Struck(fault);
         }
     }
 
-    /// Has the processor fetch what deciding about a message will look at.
-    pub(super) fn fetch(&self, lists: &Lists<'_>, fetch: impl Fn(&Directory, &[u8])) {
-        for recipient in lists.recipients.iter().take(limits::TAKEN_MAX) {
-            fetch(self.context.judge.directory, recipient.forward_path);
-        }
+    /// Has the processor fetch what deciding about a message will look at first.
+    fn fetch(&self, lists: &mut Lists<'_>) {
+        let directory = self.context.judge.directory;
+        let some = lists.recipients.iter().take(limits::TAKEN_MAX);
+        lists.fetched.extend(some.map(|recipient| directory.fetch_slot(recipient.forward_path)));
     }
 
     /// Decides about a message that nothing keeps from being judged.
@@ -277,13 +279,14 @@ impl<'r> Walk<'r> {
             envelope: &taken.envelope,
             recipients: &lists.recipients,
             content: taken.payload.content,
+            subject: taken.subject,
+            header_len: taken.header_len,
             key: taken.key,
             attempts: verdict.attempts,
         };
-        let by = ndr::Context { hostname: self.context.hostname, now };
         let report = &mut self.scratch.report;
         report.clear();
-        ndr::render(report, &by, &returned, to, &verdict.dispositions);
+        ndr::render(report, &self.context.mta, &returned, to, &verdict.dispositions);
         let rendered = Report { key: taken.key, index, now, content: report };
         taken.judged(lists).append_report(&mut self.part, to, &rendered);
         if report.capacity() > limits::BUFFER_KEPT_BYTES_MAX {
@@ -310,7 +313,7 @@ impl<'r> Walk<'r> {
             }
         }
         taken.faults.extend(struck);
-        let subject = taken.subject(verdict.attempts, self.context);
+        let subject = taken.event_subject(verdict.attempts, self.context);
         let (set_aside, homeless) = (verdict.dead_letter(), verdict.homeless_report());
         // A report that has nowhere to go makes a dead letter.
         if made.is_empty() && set_aside.is_none() && taken.faults.is_empty() {
@@ -346,7 +349,7 @@ impl<'r> Walk<'r> {
         let desk = self.desk(taken);
         let stage = Cell::new(Stage::Event);
         let mark = self.part.mark_of(Stream::Events);
-        let subject = taken.subject(attempts, self.context);
+        let subject = taken.event_subject(attempts, self.context);
         let part = &mut self.part;
         let together = isolate(&stage, || {
             part.events(|out| {
@@ -427,7 +430,7 @@ impl<'r> Walk<'r> {
         let reason = reason.as_bytes();
         record::append_quarantine(&mut self.part, known, taken.origin, &taken.payload, reason);
         taken.faults.push(fault);
-        let subject = taken.subject(taken.envelope.attempts, self.context);
+        let subject = taken.event_subject(taken.envelope.attempts, self.context);
         self.tell(|out| {
             json::set_aside(out, &subject, Stream::Quarantine.name(), reason);
             for (index, fault) in (0..).zip(&taken.faults) {
@@ -461,7 +464,7 @@ impl<'r> Walk<'r> {
             Known::Envelope(&taken.envelope, &[])
         };
         record::append_quarantine(&mut self.part, known, taken.origin, &taken.payload, reason);
-        let subject = taken.subject(taken.envelope.attempts, self.context);
+        let subject = taken.event_subject(taken.envelope.attempts, self.context);
         self.tell(|out| json::set_aside(out, &subject, Stream::Quarantine.name(), reason));
         self.counts.messages += 1;
         self.counts.content_bytes += taken.payload.len;
@@ -497,7 +500,7 @@ impl<'r> Walk<'r> {
         let reason = text.as_bytes();
         let known = Known::Name(place);
         record::append_quarantine(&mut self.part, known, taken.origin, &taken.payload, reason);
-        let subject = taken.subject(0, self.context);
+        let subject = taken.event_subject(0, self.context);
         self.tell(|out| {
             json::unreadable(out, &subject, text);
             json::set_aside(out, &subject, Stream::Quarantine.name(), reason);

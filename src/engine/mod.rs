@@ -40,6 +40,7 @@ use crate::decide::Judge;
 use crate::directory::Directory;
 use crate::event::json;
 use crate::limits;
+use crate::ndr::ReportingMta;
 use crate::queue::Queue;
 use crate::queue::envelope::RecipientOrder;
 use crate::queue::postoffice::list::BagList;
@@ -133,6 +134,7 @@ struct Context<'r> {
     /// The run's time as events have it.
     time: Vec<u8>,
     hostname: &'r str,
+    mta: ReportingMta,
     recipients: RecipientOrder,
     stop: &'r AtomicBool,
     board: Board<'static>,
@@ -398,14 +400,16 @@ impl<'r> Context<'r> {
         board: Board<'static>,
         known: &Known,
     ) -> Self {
+        let now = plan.options.clock();
         Self {
             folder,
             plan,
             queues,
-            judge: Judge { directory, policy: plan.options.policy, now: plan.options.clock() },
+            judge: Judge { directory, policy: plan.options.policy, now },
             offices: offices(queues),
             time: plan.options.now.clone().into_bytes(),
             hostname: &plan.options.hostname,
+            mta: ReportingMta::new(&plan.options.hostname, now),
             recipients: plan.options.recipients,
             stop: &settings.stop.0,
             board,

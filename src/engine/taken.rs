@@ -42,6 +42,9 @@ pub(super) struct Taken<'a> {
     pub(super) header_hops: u32,
     /// Its content is a report.
     pub(super) is_report: bool,
+    /// The value of its Subject field, and the length of its header section.
+    pub(super) subject: Option<&'a [u8]>,
+    pub(super) header_len: usize,
     /// Marker of an injected fault.
     pub(super) marker: Option<&'a [u8]>,
     /// Faults that struck it: at most one a stage is told.
@@ -68,6 +71,8 @@ pub(super) enum Judgment {
 #[derive(Debug, Default)]
 pub(super) struct Lists<'a> {
     pub(super) recipients: Vec<Recipient<'a>>,
+    /// Of the first recipients: what of the directory is on its way to the caches.
+    pub(super) fetched: Vec<u64>,
     pub(super) verdict: Verdict<'a>,
 }
 
@@ -97,6 +102,8 @@ impl<'a> Taken<'a> {
             key: 0,
             header_hops: 0,
             is_report: false,
+            subject: None,
+            header_len: 0,
             marker: None,
             faults: SmallVec::new(),
             found,
@@ -130,7 +137,7 @@ impl<'a> Taken<'a> {
         self.key = envelope::key(source, self.origin.offset, &self.envelope, content, scratch);
     }
 
-    pub(super) fn subject<'c>(
+    pub(super) fn event_subject<'c>(
         &'c self,
         attempts: u32,
         context: &'c Context<'_>,
@@ -156,7 +163,11 @@ impl Lists<'_> {
     }
 
     fn recycle<'b>(self) -> Lists<'b> {
-        Lists { recipients: emptied(self.recipients), verdict: self.verdict.recycle() }
+        Lists {
+            recipients: emptied(self.recipients),
+            fetched: self.fetched,
+            verdict: self.verdict.recycle(),
+        }
     }
 }
 

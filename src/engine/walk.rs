@@ -11,7 +11,6 @@ use super::message::Walk;
 use super::schedule::{self, Point, point};
 use super::taken::{Lists, Memory, Taken};
 use super::{EngineError, Saved, Task};
-use crate::directory::Directory;
 use crate::limits;
 use crate::queue::{Buffers, Framed, Frames, Source, Visit};
 use crate::spool::Counts;
@@ -186,8 +185,8 @@ impl<'r> Walk<'r> {
             for (taken, lists) in batch.iter_mut().zip(lists.iter_mut()) {
                 self.parse(&source, taken, lists, fields);
             }
-            for lists in lists.iter().take(batch.len()) {
-                self.fetch(lists, Directory::fetch_record);
+            for hash in lists.iter().take(batch.len()).flat_map(|lists| &lists.fetched) {
+                self.context.judge.directory.fetch_record(*hash);
             }
             for (taken, lists) in batch.iter_mut().zip(lists.iter_mut()) {
                 self.decide(taken, lists);

@@ -146,6 +146,8 @@ const DOT: u8 = 1;
 const HYPHEN: u8 = 2;
 const NOT_ASCII: u8 = 4;
 const FORBIDDEN: u8 = 8;
+/// It may not stand behind one of these.
+const NOT_BEHIND: u32 = 4;
 
 /// The bytes of a dot-string.
 #[expect(
@@ -162,7 +164,7 @@ static OF_LOCAL_PART: [u8; 256] = {
         }
         byte += 1;
     }
-    kinds[b'.' as usize] = DOT;
+    kinds[b'.' as usize] = DOT | (DOT | HYPHEN) << NOT_BEHIND;
     kinds
 };
 
@@ -181,8 +183,8 @@ static OF_DOMAIN: [u8; 256] = {
         }
         byte += 1;
     }
-    kinds[b'.' as usize] = DOT;
-    kinds[b'-' as usize] = HYPHEN;
+    kinds[b'.' as usize] = DOT | (DOT | HYPHEN) << NOT_BEHIND;
+    kinds[b'-' as usize] = HYPHEN | DOT << NOT_BEHIND;
     kinds[b'_' as usize] = 0;
     kinds
 };
@@ -193,8 +195,7 @@ fn is_dotted(bytes: &[u8], kinds: &[u8; 256]) -> bool {
     let (mut seen, mut misplaced, mut before) = (0, 0, DOT);
     for byte in bytes {
         let kind = kinds.get(usize::from(*byte)).copied().unwrap_or(FORBIDDEN);
-        // Behind a dot a dot or a hyphen, behind a hyphen a dot.
-        misplaced |= before & (DOT & (kind | kind >> 1) | HYPHEN & kind << 1);
+        misplaced |= before << NOT_BEHIND & kind;
         seen |= kind;
         before = kind;
     }

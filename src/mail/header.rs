@@ -1,6 +1,6 @@
 //! Header fields of RFC 5322, read as slices, in one pass over the header section.
 //!
-//! Only what routing needs is read ([`HeaderFacts`]); no field that it doesn't need can decide a
+//! Only what routing and reports need is read ([`HeaderFacts`]); no other field can decide a
 //! message's fate. A line that isn't a field is passed over. Nothing is decoded.
 
 use crate::limits;
@@ -153,7 +153,7 @@ pub enum RecipientField {
     Destination,
 }
 
-/// What routing needs of a header section, from one pass over it.
+/// What routing and a report need of a header section, from one pass over it.
 #[derive(Clone, Debug, Default)]
 pub struct HeaderFacts<'a> {
     /// The topmost Return-Path field.
@@ -166,6 +166,10 @@ pub struct HeaderFacts<'a> {
     pub date: Option<&'a [u8]>,
     /// The topmost Content-Type is `multipart/report`: the message is itself a report (RFC 6522).
     pub is_report: bool,
+    /// The topmost Subject field.
+    pub subject: Option<&'a [u8]>,
+    /// Length of the section, without the empty line behind it.
+    pub len: usize,
     /// The fields that may name recipients, in order; for Delivered-To the topmost alone.
     pub recipients: Vec<(RecipientField, &'a [u8])>,
     /// The section is longer than [`limits::HEADER_BYTES_MAX`]: these are the facts of its
@@ -225,6 +229,9 @@ impl<'a> HeaderFacts<'a> {
                         facts.is_report = is_report(value.trim_ascii());
                     }
                 }
+                [b's', b'u'] => {
+                    facts.subject = facts.subject.or_else(|| value_of(line, b"Subject"));
+                }
                 [b'x', b'-'] => {
                     if let Some(value) = value_of(line, b"X-Original-To") {
                         facts.recipients.push((RecipientField::XOriginalTo, value.trim_ascii()));
@@ -237,7 +244,8 @@ impl<'a> HeaderFacts<'a> {
                 _ => {}
             }
         }
-        facts.is_cut = fields.position() > limits::HEADER_BYTES_MAX;
+        facts.len = fields.position();
+        facts.is_cut = facts.len > limits::HEADER_BYTES_MAX;
         facts
     }
 
@@ -323,14 +331,17 @@ mod tests {
     }
 
     #[test]
-    fn facts_are_those_that_routing_needs() {
-        let content = b"Return-Path: <a@b>\nReturn-Path: <x@y>\nReceived: 1; Fri\nRECEIVED: 2\n\
+    fn facts_are_those_that_routing_and_reports_need() {
+        let content = b"Subject : 1\nSUBJECT: 2\n\
+            Return-Path: <a@b>\nReturn-Path: <x@y>\nReceived: 1; Fri\nRECEIVED: 2\n\
             Delivered-To: one@x\nDelivered-To: two@x\nX-Original-To: orig@x\nTo: to@x\ncc: cc@x\n\
             Content-Type: Multipart/Report; report-type=x\n\
              Content-Type: text/plain\n\nReceived: 3\n";
         let facts = HeaderFacts::read(content);
         assert_eq!(facts.return_path, Some(&b"<a@b>"[..]));
         assert_eq!(facts.hops, 4);
+        assert_eq!(facts.subject, Some(&b" 1"[..]));
+        assert_eq!(facts.len, section_len(content));
         assert_eq!(facts.received, Some(&b" 1; Fri"[..]));
         assert!(facts.is_report);
         let names: Vec<_> = facts.recipients.iter().map(|(_, value)| value.trim_ascii()).collect();

@@ -12,29 +12,21 @@
 //! is escaped, what is too long is cut.
 
 mod encode;
+mod mta;
 mod render;
 mod returned;
 mod subject;
 #[cfg(test)]
 mod tests;
 
+pub use mta::ReportingMta;
 pub use render::render;
 
 use crate::decide::{Disposition, Outcome};
 use crate::mail::content::Content;
-use crate::mail::date::Time;
 use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::header::HeaderFacts;
 use smallvec::SmallVec;
-
-/// Who reports, and when.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
-    /// The Reporting-MTA (RFC 3464, 2.2.2). What isn't an ASCII domain or address literal is
-    /// written as `localhost`.
-    pub hostname: &'a str,
-    /// The run's time: the report's Date and Last-Attempt-Date.
-    pub now: Time,
-}
 
 /// The message that a report is about.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +37,28 @@ pub struct Returned<'c, 'a> {
     pub recipients: &'c [Recipient<'a>],
     /// Its content.
     pub content: Content<'a>,
+    /// The value of its Subject field.
+    pub subject: Option<&'a [u8]>,
+    /// Length of its header section, as [`HeaderFacts`] have it.
+    pub header_len: usize,
     /// Its stable id: the report's Message-ID and boundary are made from it.
     pub key: u64,
     /// Attempts made, this one included.
     pub attempts: u32,
+}
+
+impl<'c, 'a> Returned<'c, 'a> {
+    /// A message whose header section hasn't been read: it is read here. Two attempts are two
+    /// reports.
+    pub fn read(
+        envelope: &'c Envelope<'a>,
+        recipients: &'c [Recipient<'a>],
+        content: Content<'a>,
+        (key, attempts): (u64, u32),
+    ) -> Self {
+        let HeaderFacts { subject, len: header_len, .. } = HeaderFacts::read(content.raw());
+        Self { envelope, recipients, content, subject, header_len, key, attempts }
+    }
 }
 
 /// Whom reports are due to: each `report_to` of the failed dispositions once, in order of first

@@ -1,5 +1,5 @@
-//! The text of a report: header, words for people, delivery-status; the returned part is
-//! `returned`'s.
+//! The text of a report: header, words for people, delivery-status. What is the same in all reports
+//! is `mta`'s, the returned part `returned`'s.
 //!
 //! Not here: RFC 3464's fields for delivered or delayed mail, as this writes no such reports.
 //! Invariants: appends to `out` and touches nothing else; every line of ours has at most
@@ -7,15 +7,15 @@
 //! from outside passes through `encode`, or is a valid mailbox.
 
 use super::encode::{Plain, escape, is_printable, xtext};
+use super::mta::Words;
 use super::returned::{Back, Boundary};
-use super::{Context, Returned, addressees, reported, subject};
+use super::{ReportingMta, Returned, addressees, reported, subject};
 use crate::decide::Disposition;
 use crate::limits;
 use crate::mail::address::Mailbox;
 use crate::mail::envelope::write_hex;
-use crate::mail::status::{EnhancedStatus, original_text};
+use crate::mail::status::original_text;
 use memchr::memchr;
-use smallvec::SmallVec;
 
 /// Of an address, a detail or an ENVID, so much is written in a line (and up to 16 bytes more).
 const VALUE_BYTES_MAX: usize = 880;
@@ -30,47 +30,33 @@ const _: () = assert!(VALUE_BYTES_MAX + 16 + TYPE_BYTES_MAX + 40 < limits::REPOR
 /// `to` is one of [`addressees`]; for another address the report names nobody.
 pub fn render(
     out: &mut Vec<u8>,
-    context: &Context<'_>,
+    mta: &ReportingMta,
     returned: &Returned<'_, '_>,
     to: &[u8],
     dispositions: &[Disposition<'_>],
 ) {
     let back = Back::of(returned);
-    let mut report = Report {
-        out,
-        eol: line_end(returned.content.raw()),
-        host: host(context.hostname),
-        boundary: back.boundary(returned.key),
-        context,
-        returned,
-    };
+    let boundary = back.boundary(returned.key);
+    let words = mta.words(ends_in_crlf(returned.content.raw()));
+    let mut report = Report { out, words, boundary, returned };
     report.header(to, addressees(dispositions).position(|seen| seen == to), &back);
     report.explanation(reported(dispositions, to));
     report.delivery_status(reported(dispositions, to));
     report.returned_part(&back);
 }
 
-/// The line end of the first line; LF where there is none.
-fn line_end(content: &[u8]) -> &'static [u8] {
-    let first = memchr(b'\n', content).and_then(|at| content.get(..at)).unwrap_or_default();
-    if first.ends_with(b"\r") { b"\r\n" } else { b"\n" }
-}
-
-/// The name as it can stand in every field.
-fn host(hostname: &str) -> &str {
-    let mut probe: SmallVec<[u8; 512]> = SmallVec::from_slice(b"x@");
-    probe.extend_from_slice(hostname.as_bytes());
-    let is_domain = Mailbox::parse(&probe).is_ok_and(|m| m.domain == hostname.as_bytes());
-    if is_domain && hostname.is_ascii() { hostname } else { "localhost" }
+/// Whether the first line ends in CRLF.
+fn ends_in_crlf(content: &[u8]) -> bool {
+    memchr(b'\n', content)
+        .and_then(|at| content.get(..at))
+        .is_some_and(|first| first.ends_with(b"\r"))
 }
 
 /// A report in the making.
 struct Report<'r, 'c, 'a> {
     out: &'r mut Vec<u8>,
-    eol: &'static [u8],
-    host: &'r str,
+    words: &'r Words,
     boundary: Boundary,
-    context: &'r Context<'r>,
     returned: &'r Returned<'c, 'a>,
 }
 
@@ -80,7 +66,7 @@ impl Report<'_, '_, '_> {
     }
 
     fn end_line(&mut self) {
-        self.out.extend_from_slice(self.eol);
+        self.push(self.words.eol);
     }
 
     fn line(&mut self, pieces: &[&str]) {
@@ -101,14 +87,10 @@ impl Report<'_, '_, '_> {
 
     /// The header section (RFC 5322, RFC 6522, RFC 3834) and the empty line.
     fn header(&mut self, to: &[u8], index: Option<usize>, back: &Back<'_>) {
-        let host = self.host;
-        self.line(&["From: Mail Delivery System <MAILER-DAEMON@", host, ">"]);
+        self.push(&self.words.from);
         self.to(to);
-        subject::write(self.out, self.returned.content.raw(), self.eol);
-        self.push("Date: ");
-        self.context.now.write_rfc5322(self.out);
-        self.end_line();
-        self.push("Message-ID: <");
+        subject::write(self.out, self.returned, self.words.eol);
+        self.push(&self.words.date);
         write_hex(self.returned.key, 16, self.out);
         self.push(".");
         self.number(self.returned.attempts);
@@ -117,11 +99,7 @@ impl Report<'_, '_, '_> {
             self.push(".");
             self.push(itoa::Buffer::new().format(index.saturating_add(1)));
         }
-        self.line(&[".ndr@", host, ">"]);
-        self.line(&["Auto-Submitted: auto-replied"]);
-        self.line(&["MIME-Version: 1.0"]);
-        self.line(&["Content-Type: multipart/report; report-type=delivery-status;"]);
-        self.push(" boundary=\"");
+        self.push(&self.words.labels);
         self.out.extend_from_slice(&self.boundary);
         self.line(&["\""]);
         if let Some(encoding) = back.encoding.of_multipart() {
@@ -138,7 +116,11 @@ impl Report<'_, '_, '_> {
                 self.out.extend_from_slice(local_part);
                 self.push("@");
                 let is_bare = domain.is_empty();
-                self.out.extend_from_slice(if is_bare { self.host.as_bytes() } else { domain });
+                self.out.extend_from_slice(if is_bare {
+                    self.words.host.as_bytes()
+                } else {
+                    domain
+                });
                 self.end_line();
             }
             // A field that every reader takes, and that claims nothing (RFC 5322, appendix A.1.3).
@@ -146,25 +128,18 @@ impl Report<'_, '_, '_> {
         }
     }
 
-    fn part(&mut self, content_type: &str) {
+    /// The line before a part.
+    fn part(&mut self) {
         self.end_line();
         self.push("--");
         self.out.extend_from_slice(&self.boundary);
         self.end_line();
-        self.line(&["Content-Type: ", content_type]);
     }
 
     /// The first part: words for people.
     fn explanation<'v, 'd: 'v>(&mut self, failed: impl Iterator<Item = &'v Disposition<'d>>) {
-        self.part("text/plain; charset=us-ascii");
-        self.end_line();
-        self.line(&["This is the mail system at ", self.host, "."]);
-        self.end_line();
-        self.line(&["The message that comes back with this report could not be delivered to"]);
-        self.line(&["the addresses below. No further attempt will be made for them."]);
-        self.end_line();
-        self.line(&["For help, write to postmaster@", self.host]);
-        self.line(&["and include this report."]);
+        self.part();
+        self.push(&self.words.explanation);
         for disposition in failed {
             self.end_line();
             self.push("<");
@@ -179,7 +154,7 @@ impl Report<'_, '_, '_> {
         self.push(disposition.status.text());
         self.detail(disposition);
         self.push(" (");
-        self.status(disposition.status);
+        disposition.status.write(self.out);
         self.line(&[")"]);
         if disposition.number != 0 {
             self.push("    ");
@@ -206,14 +181,6 @@ impl Report<'_, '_, '_> {
         }
     }
 
-    fn status(&mut self, status: EnhancedStatus) {
-        self.number(u32::from(status.class));
-        self.push(".");
-        self.number(u32::from(status.subject));
-        self.push(".");
-        self.number(u32::from(status.detail));
-    }
-
     /// `[002] Mail was received ...`, as the original system prints it.
     fn original_number(&mut self, disposition: &Disposition<'_>) {
         self.push("[");
@@ -232,8 +199,8 @@ impl Report<'_, '_, '_> {
 
     /// The second part: a delivery-status (RFC 3464, 2.1).
     fn delivery_status<'v, 'd: 'v>(&mut self, failed: impl Iterator<Item = &'v Disposition<'d>>) {
-        self.part("message/delivery-status");
-        self.end_line();
+        self.part();
+        self.push(&self.words.status);
         if let Some(envid) = self.returned.envelope.envid {
             self.push("Original-Envelope-Id: ");
             // An id of printable ASCII is given as it is (RFC 3464, 2.2.1), anything else in the
@@ -245,7 +212,7 @@ impl Report<'_, '_, '_> {
             }
             self.end_line();
         }
-        self.line(&["Reporting-MTA: dns; ", self.host]);
+        self.push(&self.words.mta);
         if let Some(arrival) = self.returned.envelope.arrival {
             self.push("Arrival-Date: ");
             arrival.write_rfc5322(self.out);
@@ -268,9 +235,8 @@ impl Report<'_, '_, '_> {
         }
         self.push("Final-Recipient: ");
         self.typed_address("rfc822", disposition.address);
-        self.line(&["Action: failed"]);
-        self.push("Status: ");
-        self.status(disposition.status);
+        self.push(&self.words.action);
+        disposition.status.write(self.out);
         self.end_line();
         if disposition.number == 0 {
             self.push("Diagnostic-Code: x-inqueue; ");
@@ -280,10 +246,7 @@ impl Report<'_, '_, '_> {
             self.original_number(disposition);
         }
         self.detail(disposition);
-        self.end_line();
-        self.push("Last-Attempt-Date: ");
-        self.context.now.write_rfc5322(self.out);
-        self.end_line();
+        self.push(&self.words.last_attempt);
     }
 
     /// `type; address`: in ASCII as it is, a mail address with other characters as utf-8-addr-xtext
@@ -303,10 +266,11 @@ impl Report<'_, '_, '_> {
 
     /// The third part, and the end.
     fn returned_part(&mut self, back: &Back<'_>) {
-        self.part(back.content_type());
+        self.part();
+        self.line(&["Content-Type: ", back.content_type()]);
         self.line(&["Content-Transfer-Encoding: ", back.encoding.name()]);
         self.end_line();
-        back.write(self.out, self.eol);
+        back.write(self.out, self.words.eol.as_bytes());
         self.end_line();
         self.push("--");
         self.out.extend_from_slice(&self.boundary);

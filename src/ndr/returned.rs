@@ -11,9 +11,9 @@ use super::encode::Base64;
 use crate::limits;
 use crate::mail::content::Content;
 use crate::mail::envelope::Ret;
-use crate::mail::header::section_len;
-use memchr::{memchr, memchr_iter, memmem, memrchr};
+use memchr::{memchr_iter, memrchr};
 use smallvec::SmallVec;
+use wide::u8x64;
 
 /// Digits in a line of base64 (RFC 2045, 6.8).
 const BASE64_LINE_DIGITS: usize = 76;
@@ -62,7 +62,7 @@ impl<'a> Back<'a> {
         let content = returned.content;
         let whole = returned.envelope.ret == Some(Ret::Full)
             && content.len() <= limits::REPORT_CONTENT_BYTES_MAX as u64;
-        let content = if whole { content } else { header_section(content) };
+        let content = if whole { content } else { header_section(content, returned.header_len) };
         let encoding = encoding(content, whole);
         Self { content, whole, encoding }
     }
@@ -85,8 +85,7 @@ impl<'a> Back<'a> {
             boundary.push(b'.');
             boundary.extend_from_slice(number.format(variant).as_bytes());
             // Runs end at line ends, and a boundary has none: it can't lie across two of them.
-            let finder = memmem::Finder::new(&boundary);
-            if !self.content.runs().any(|run| finder.find(run).is_some()) {
+            if !self.content.runs().any(|run| has(run, &boundary)) {
                 return boundary;
             }
             variant += 1;
@@ -113,22 +112,32 @@ impl<'a> Back<'a> {
 /// A boundary (RFC 2046, 5.1.1): at most 2 + 16 + 1 + 20 characters.
 pub(super) type Boundary = SmallVec<[u8; 64]>;
 
+/// Whether a boundary occurs in a run.
+fn has(run: &[u8], boundary: &[u8]) -> bool {
+    memchr_iter(b'=', run).any(|at| run.get(at..).is_some_and(|rest| rest.starts_with(boundary)))
+}
+
 /// The header section, cut at a line's end where it is too long.
-fn header_section(content: Content<'_>) -> Content<'_> {
+fn header_section(content: Content<'_>, len: usize) -> Content<'_> {
     let raw = content.raw();
-    let window = raw.get(..limits::REPORT_HEADER_BYTES_MAX).unwrap_or(raw);
-    let mut len = section_len(window);
-    if len == window.len() && len < raw.len() {
-        len = memrchr(b'\n', window).map_or(len, |at| at + 1);
+    let mut section = raw.get(..len).unwrap_or(raw);
+    if let Some(window) = section.get(..limits::REPORT_HEADER_BYTES_MAX)
+        && window.len() < section.len()
+    {
+        let end = memrchr(b'\n', window).map_or(window.len(), |at| at + 1);
+        section = window.get(..end).unwrap_or_default();
     }
-    let section = window.get(..len).unwrap_or_default();
     if content.is_quoted() { Content::quoted(section) } else { Content::plain(section) }
 }
 
 fn encoding(content: Content<'_>, whole: bool) -> TransferEncoding {
-    let is_text = content.runs().all(is_text);
+    let (mut is_text, mut is_ascii) = (true, true);
+    for run in content.runs() {
+        let (text, ascii) = text_and_ascii(run);
+        (is_text, is_ascii) = (is_text && text, is_ascii && ascii);
+    }
     match (is_text, whole) {
-        (true, _) if content.runs().all(<[u8]>::is_ascii) => TransferEncoding::SevenBit,
+        (true, _) if is_ascii => TransferEncoding::SevenBit,
         (true, _) => TransferEncoding::EightBit,
         // A message may not be encoded as a whole (RFC 2046, 5.2.1), but a text may.
         (false, true) => TransferEncoding::Binary,
@@ -136,17 +145,83 @@ fn encoding(content: Content<'_>, whole: bool) -> TransferEncoding {
     }
 }
 
-/// Whether bytes are lines of text (RFC 2045, 2.8): no NUL, no CR alone, no line that is too long.
-fn is_text(run: &[u8]) -> bool {
-    if memchr(0, run).is_some() || memchr_iter(b'\r', run).any(|at| run.get(at + 1) != Some(&b'\n'))
-    {
-        return false;
+/// Whether bytes are lines of text (RFC 2045, 2.8): no NUL, no CR alone, no line that is too long;
+/// and whether they are ASCII. All of it by one look at each byte, 64 at a time.
+fn text_and_ascii(run: &[u8]) -> (bool, bool) {
+    const BLOCK: usize = 64;
+    let (mut is_text, mut is_ascii) = (true, true);
+    // A bit where the block before ends in CR; where the line begins.
+    let (mut cr_before, mut line) = (0, 0);
+    for (start, block) in (0..).step_by(BLOCK).zip(run.chunks(BLOCK)) {
+        let bytes = u8x64::new(block.as_array().copied().unwrap_or_else(|| {
+            let mut padded = [b' '; BLOCK];
+            padded.iter_mut().zip(block).for_each(|(to, from)| *to = *from);
+            padded
+        }));
+        let places = |byte| bytes.simd_eq(u8x64::splat(byte)).to_bitmask();
+        let (mut line_feeds, returns) = (places(b'\n'), places(b'\r'));
+        let is_lone_cr = (returns << 1 | cr_before) & !line_feeds != 0;
+        is_text &= !is_lone_cr && places(0) == 0;
+        is_ascii &= bytes.to_bitmask() == 0;
+        cr_before = returns >> (BLOCK - 1);
+        while line_feeds != 0 {
+            let end = start + line_feeds.trailing_zeros() as usize;
+            line_feeds &= line_feeds - 1;
+            is_text &= is_short(run.get(line..end).unwrap_or_default());
+            line = end + 1;
+        }
     }
-    let mut start = 0;
-    memchr_iter(b'\n', run).chain([run.len()]).all(|end| {
-        let line = run.get(start..end).unwrap_or_default();
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        start = end + 1;
-        line.len() <= limits::REPORT_LINE_BYTES_MAX
-    })
+    let is_whole = cr_before == 0 && is_short(run.get(line..).unwrap_or_default());
+    (is_text && is_whole, is_ascii)
+}
+
+/// Whether a line, without its LF, isn't too long.
+fn is_short(line: &[u8]) -> bool {
+    line.len() <= limits::REPORT_LINE_BYTES_MAX
+        || line.strip_suffix(b"\r").is_some_and(|it| it.len() <= limits::REPORT_LINE_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The same by the bytes, one after the other.
+    fn naively(run: &[u8]) -> (bool, bool) {
+        let lone = |at: usize| run[at] == b'\r' && run.get(at + 1) != Some(&b'\n');
+        let lines = run.split(|byte| *byte == b'\n');
+        let mut lengths = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line).len());
+        let is_text = !run.contains(&0)
+            && !(0..run.len()).any(lone)
+            && lengths.all(|len| len <= limits::REPORT_LINE_BYTES_MAX);
+        (is_text, run.is_ascii())
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_known_by_blocks_as_byte_by_byte(
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    4 => "[ -~]{0,80}",
+                    4 => prop_oneof![Just("\n"), Just("\r\n")].prop_map(str::to_owned),
+                    1 => prop_oneof![Just("\r"), Just("\0"), Just("\u{e4}")]
+                        .prop_map(str::to_owned),
+                    1 => (990_usize..1001).prop_map(|len| "x".repeat(len)),
+                ],
+                0..12,
+            ),
+        ) {
+            let run = pieces.concat().into_bytes();
+            prop_assert_eq!(text_and_ascii(&run), naively(&run));
+        }
+    }
+
+    #[test]
+    fn a_carriage_return_at_a_blocks_end_is_alone_or_not() {
+        let run = |end: &str| ["x".repeat(63).as_bytes(), end.as_bytes()].concat();
+        assert_eq!(text_and_ascii(&run("\r\nx")), (true, true));
+        assert_eq!(text_and_ascii(&run("\rx")), (false, true));
+        assert_eq!(text_and_ascii(&run("\r")), (false, true));
+        assert_eq!(text_and_ascii(b""), (true, true));
+    }
 }

@@ -5,7 +5,8 @@
 //! spaces. Every line written is at most 76 bytes long, unless a single word of the original is
 //! longer.
 
-use super::encode::Base64;
+use super::Returned;
+use super::encode::{Base64, is_printable};
 use crate::mail::header::{Field, fields};
 use memchr::memrchr;
 use smallvec::SmallVec;
@@ -24,28 +25,39 @@ const CHARSET_BYTES_MAX: usize = 40;
 
 type Text = SmallVec<[u8; 512]>;
 
-/// Appends the Subject field for a report about `content`.
-pub(super) fn write(out: &mut Vec<u8>, content: &[u8], eol: &[u8]) {
+/// Appends the Subject field for a report about a message.
+pub(super) fn write(out: &mut Vec<u8>, returned: &Returned<'_, '_>, eol: &str) {
     out.extend_from_slice(PREFIX);
-    let original = fields(content).find(|field| field.is("Subject"));
-    let text = original.map(unfolded).unwrap_or_default();
-    if !text.is_empty() {
+    let original = returned.subject.unwrap_or_default().trim_ascii();
+    if !original.is_empty() {
         out.push(b':');
-        if text.is_ascii() {
-            write_words(out, &text, PREFIX.len() + 1, eol);
-        } else if std::str::from_utf8(&text).is_ok() {
-            write_encoded(out, &text, b"utf-8", eol);
-        } else {
-            write_encoded(out, &text, charset(content), eol);
-        }
+        write_original(out, original, returned.content.raw(), eol.as_bytes());
     }
-    out.extend_from_slice(eol);
+    out.extend_from_slice(eol.as_bytes());
+}
+
+/// Appends the original's subject, a space or fold before it. `content` may say in which charset it
+/// is written.
+fn write_original(out: &mut Vec<u8>, original: &[u8], content: &[u8], eol: &[u8]) {
+    if PREFIX.len() + b": ".len() + original.len() <= LINE_BYTES_MAX && is_printable(original) {
+        out.push(b' ');
+        out.extend_from_slice(original);
+        return;
+    }
+    let text = unfolded(original);
+    if text.is_ascii() {
+        write_words(out, &text, PREFIX.len() + 1, eol);
+    } else if std::str::from_utf8(&text).is_ok() {
+        write_encoded(out, &text, b"utf-8", eol);
+    } else {
+        write_encoded(out, &text, charset(content), eol);
+    }
 }
 
 /// The value in one line without control characters, cut where it is too long.
-fn unfolded(field: Field<'_>) -> Text {
+fn unfolded(original: &[u8]) -> Text {
     let mut text = Text::new();
-    let mut rest = field.trimmed();
+    let mut rest = original;
     while let [byte, behind @ ..] = rest {
         match (byte, behind) {
             // The white space of a fold stays, its line end goes.
@@ -167,11 +179,19 @@ fn parameter(field: Field<'_>) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::content::Content;
+    use crate::mail::envelope::{Envelope, QueueId};
+
+    fn written(content: &[u8], eol: &str) -> String {
+        let envelope = Envelope::new(QueueId::Given(b"1"));
+        let returned = Returned::read(&envelope, &[], Content::plain(content), (1, 1));
+        let mut out = Vec::new();
+        write(&mut out, &returned, eol);
+        String::from_utf8(out).unwrap()
+    }
 
     fn check(content: &[u8], expect: &str) {
-        let mut out = Vec::new();
-        write(&mut out, content, b"\n");
-        assert_eq!(String::from_utf8(out).unwrap(), expect);
+        assert_eq!(written(content, "\n"), expect);
     }
 
     #[test]
@@ -180,6 +200,11 @@ mod tests {
         check(b"Subject: \n\n", "Subject: Undelivered mail\n");
         check(b"subject: a\r\n  b\t\x1bc\r\n\r\n", "Subject: Undelivered mail: a  b  c\n");
         check(b"Subject: =?utf-8?Q?=C3=A4?=\n", "Subject: Undelivered mail: =?utf-8?Q?=C3=A4?=\n");
+        for (len, fold) in [(49, ""), (50, "\n")] {
+            let word = "x".repeat(len);
+            let expect = format!("Subject: Undelivered mail:{fold} {word}\n");
+            check(format!("Subject: {word}\n").as_bytes(), &expect);
+        }
         check(b"Subject: \xc3\xa4\n", "Subject: Undelivered mail:\n =?utf-8?B?w6Q=?=\n");
         check(b"Subject: \xe4\n", "Subject: Undelivered mail:\n =?iso-8859-1?B?5A==?=\n");
         check(
@@ -196,9 +221,7 @@ mod tests {
     #[test]
     fn long_subjects_are_cut_between_words_and_folded() {
         let content = format!("Subject: {}\n", "=?utf-8?Q?=C3=A4=C3=A4=C3=A4?= ".repeat(40));
-        let mut out = Vec::new();
-        write(&mut out, content.as_bytes(), b"\r\n");
-        let text = String::from_utf8(out).unwrap();
+        let text = written(content.as_bytes(), "\r\n");
         assert!(text.ends_with("?= ...\r\n"), "{text}");
         assert!(text.split("\r\n").all(|line| line.len() <= LINE_BYTES_MAX), "{text}");
         check(
@@ -210,9 +233,7 @@ mod tests {
     #[test]
     fn encoded_words_are_whole_characters() {
         let content = format!("Subject: {}\n", "\u{20ac}".repeat(100));
-        let mut out = Vec::new();
-        write(&mut out, content.as_bytes(), b"\n");
-        let text = String::from_utf8(out).unwrap();
+        let text = written(content.as_bytes(), "\n");
         assert!(text.lines().all(|line| line.len() <= LINE_BYTES_MAX), "{text}");
         let message = mail_parser::MessageParser::default().parse(text.as_bytes()).unwrap();
         let expect = format!("Undelivered mail: {}", "\u{20ac}".repeat(100));

@@ -2,6 +2,7 @@
 //! bytes at all.
 
 use super::*;
+use crate::mail::date::Time;
 use crate::mail::envelope::{QueueId, Ret};
 use crate::mail::status::EnhancedStatus;
 use crate::{limits, mail};
@@ -127,16 +128,10 @@ impl Case {
             .iter()
             .map(|(path, orcpt)| Recipient { orcpt: orcpt.as_deref(), ..Recipient::new(path) })
             .collect();
-        let returned = Returned {
-            envelope: &envelope,
-            recipients: &recipients,
-            content: self.content(),
-            key: KEY,
-            attempts: 2,
-        };
-        let context = Context { hostname: &self.hostname, now: NOW };
+        let returned = Returned::read(&envelope, &recipients, self.content(), (KEY, 2));
+        let mta = ReportingMta::new(&self.hostname, NOW);
         let mut out = b"before".to_vec();
-        render(&mut out, &context, &returned, &self.to, &self.dispositions());
+        render(&mut out, &mta, &returned, &self.to, &self.dispositions());
         assert!(out.starts_with(b"before"));
         out.split_off(b"before".len())
     }

@@ -6,7 +6,7 @@
 use crate::readers::{Judged, judge_all, python};
 use inqueue::directory::Directory;
 use inqueue::mail::date::Time;
-use inqueue::ndr::{Context, Returned, addressees, render, reported};
+use inqueue::ndr::{ReportingMta, Returned, addressees, render, reported};
 use inqueue_gen::{Format, Mix, Options, generate};
 use mail_parser::{MessageParser, MimeHeaders, PartType};
 use serde_json::Value;
@@ -49,17 +49,14 @@ fn one_line(text: &str) -> String {
 /// The reports on one message.
 fn reports(judged: &Judged<'_, '_>, key: u64, now: Time, out: &mut Vec<Report>) {
     let dispositions = &judged.verdict.dispositions;
-    let reporter = Context { hostname: "mail.example.org", now };
-    let returned = Returned {
-        envelope: judged.case.envelope,
-        recipients: judged.case.recipients,
-        content: judged.found.content,
-        key,
-        attempts: judged.verdict.attempts,
-    };
+    let mta = ReportingMta::new("mail.example.org", now);
+    let case = &judged.case;
+    let of_attempt = (key, judged.verdict.attempts);
+    let content = judged.found.content;
+    let returned = Returned::read(case.envelope, case.recipients, content, of_attempt);
     for to in addressees(dispositions) {
         let mut content = Vec::new();
-        render(&mut content, &reporter, &returned, to, dispositions);
+        render(&mut content, &mta, &returned, to, dispositions);
         let recipients = reported(dispositions, to)
             .map(|disposition| Said {
                 recipient: one_line(&latin1(disposition.address)),
