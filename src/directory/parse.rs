@@ -62,7 +62,7 @@ impl<'f> Reader<'f> {
         let mut errors = Errors::default();
         for (number, line) in (1..).zip(lines(self.bytes)) {
             let words = Words { line, at: 0 };
-            if words.begin_with_address() == addresses
+            if words.begins_with_address() == addresses
                 && let Err(Problem { column, what }) = read(self, number, words)
             {
                 errors.tell(number, column, || what);
@@ -300,7 +300,7 @@ struct Words<'l> {
 
 impl<'l> Words<'l> {
     /// Whether the line is about an address.
-    fn begin_with_address(&self) -> bool {
+    fn begins_with_address(&self) -> bool {
         // Nearly all lines are known by their first byte.
         match self.line.get(self.start().unwrap_or_default()..) {
             Some([b's' | b'p', ..]) => {

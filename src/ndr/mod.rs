@@ -48,8 +48,8 @@ pub struct Returned<'c, 'a> {
 }
 
 impl<'c, 'a> Returned<'c, 'a> {
-    /// A message whose header section hasn't been read: it is read here. Two attempts are two
-    /// reports.
+    /// A message whose header section hasn't been read: it is read here. The last pair is its id,
+    /// and the attempts made.
     pub fn read(
         envelope: &'c Envelope<'a>,
         recipients: &'c [Recipient<'a>],
