@@ -272,9 +272,9 @@ fn map_or_read(criterion: &mut Criterion) {
         let mut buffer = Vec::new();
         group.bench_function(format!("read {} KiB", size >> 10), |b| {
             b.iter(|| {
-                let mut file = fs::File::open(&path).unwrap();
+                let file = fs::File::open(&path).unwrap();
                 let memory = std::mem::take(&mut buffer);
-                let bytes = FileBytes::read(&mut file, size, memory).unwrap();
+                let bytes = FileBytes::read(&file, size, memory).unwrap();
                 let found = memchr::memchr(b'y', bytes.bytes());
                 buffer = bytes.into_buffer();
                 found

@@ -45,6 +45,12 @@ pub const ENVELOPE_BYTES_MAX: usize = 256 << 20;
 /// more than the copy of a small file (perf/README.md, "map or read").
 pub const MAP_BYTES_MIN: u64 = 1 << 20;
 
+/// How far ahead of a worker the system is asked to read its file ...
+pub const AHEAD_BYTES: u64 = 2 << 20;
+/// ... and in which steps: systems fetch no more than their read-ahead at a time, which is 128 KiB
+/// where nobody has changed it.
+pub const AHEAD_STEP_BYTES: u64 = 128 << 10;
+
 /// Smallest part when the size isn't given: making files is dear.
 pub const PART_BYTES_MIN: u64 = 16 << 20;
 /// Largest part when the size isn't given: a part is what a crash does again.

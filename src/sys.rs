@@ -9,6 +9,7 @@
 
 use memmap2::{Advice, Mmap, MmapMut};
 use rustix::fs::MemfdFlags;
+use rustix::mm;
 use rustix::process::Pid;
 use std::fs::File;
 use std::io;
@@ -32,6 +33,18 @@ pub fn map(file: &File) -> io::Result<Mmap> {
     // Advice that isn't taken costs nothing.
     let _ = map.advise(Advice::Sequential);
     Ok(map)
+}
+
+/// Has the system fetch what lies there of a file that is mapped, and doesn't wait for it. Of other
+/// memory nothing is done, but for what was swapped out. Advice that isn't taken costs nothing.
+pub fn read_ahead(bytes: &[u8]) {
+    // SAFETY: it takes a number and gives one.
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(1);
+    let start = bytes.as_ptr().map_addr(|at| at - at % page);
+    let len = bytes.as_ptr_range().end.addr() - start.addr();
+    // SAFETY: this advice changes nothing that a program could see, whatever the address; these are
+    // the pages of a slice.
+    let _ = unsafe { mm::madvise(start.cast_mut().cast(), len, mm::Advice::WillNeed) };
 }
 
 /// Zeroed words that this process and those split from it share; given back when all have ended.
@@ -150,6 +163,20 @@ mod tests {
         words[999].store(u64::MAX, Ordering::Relaxed);
         assert_eq!(words[999].load(Ordering::Relaxed), u64::MAX);
         assert_eq!(words.len(), 1000);
+    }
+
+    #[test]
+    fn any_bytes_may_be_read_ahead_and_stay_what_they_are() {
+        let content: Vec<u8> = (0..=250).cycle().take(100_000).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &content).unwrap();
+        let map = map(&file).unwrap();
+        for range in [0..content.len(), 5000..9000, 4096..4096, 99_999..100_000] {
+            read_ahead(&map[range.clone()]);
+            read_ahead(&content[range]);
+        }
+        read_ahead(b"");
+        assert_eq!(map[..], content);
     }
 
     /// Tests have threads: here a process can't be split, and says so.

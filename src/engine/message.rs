@@ -50,6 +50,8 @@ pub(super) struct Walk<'r> {
     pub(super) from: u64,
     /// Where the message before that ends in its file.
     pub(super) next: u64,
+    /// Up to where the system was asked to read the file ahead.
+    pub(super) asked: u64,
     /// The place on the board where the part's state is saved.
     pub(super) place: Option<usize>,
     pub(super) breaker: Breaker,
@@ -89,6 +91,7 @@ impl<'r> Walk<'r> {
             index: 0,
             from: 0,
             next: 0,
+            asked: 0,
             place: None,
             breaker: Breaker::new(context.breaker),
             offices: None,

@@ -15,6 +15,7 @@ use crate::limits;
 use crate::queue::{Buffers, Framed, Frames, Source, Visit};
 use crate::spool::Counts;
 use crate::spool::refer::Referrer;
+use crate::sys;
 
 /// Messages of a part that are tried, and nothing is written.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +109,7 @@ impl<'r> Walk<'r> {
         }
         let rest = queue.without_first(span, self.from, self.next);
         (self.number, self.index) = (task.part, rest.passed_over);
+        self.asked = self.next;
         self.desk_at(self.index, (self.next, 0)).announce(Stage::Frame);
         if self.from < u64::MAX {
             queue.read_rest(&rest, buffers, self)?;
@@ -209,6 +211,7 @@ impl<'r> Walk<'r> {
         batch: &mut Vec<Taken<'a>>,
     ) -> bool {
         batch.clear();
+        self.read_ahead(source);
         let mut bytes = 0;
         while batch.len() < limits::TAKEN_MAX && bytes < limits::TAKEN_BYTES {
             self.desk_at(self.index, (self.next, 0)).announce(Stage::Frame);
@@ -235,6 +238,21 @@ impl<'r> Walk<'r> {
             self.index += 1;
         }
         !batch.is_empty()
+    }
+}
+
+impl Walk<'_> {
+    /// Has the system fetch what comes next of a mapped file, so that the worker doesn't wait for
+    /// it page by page.
+    fn read_ahead(&mut self, source: &Source<'_>) {
+        let place = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
+        self.asked = self.asked.max(self.next);
+        while self.asked < self.next + limits::AHEAD_BYTES {
+            let end = self.asked + limits::AHEAD_STEP_BYTES;
+            let Some(step) = source.bytes.get(place(self.asked)..place(end)) else { break };
+            sys::read_ahead(step);
+            self.asked = end;
+        }
     }
 }
 

@@ -8,9 +8,10 @@
 use super::open;
 use crate::{limits, sys};
 use memmap2::Mmap;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -61,21 +62,16 @@ impl FileBytes {
     /// Whatever the system says; also when the file grew or shrank while it was read, and a
     /// refusal of [`open`].
     pub fn open(path: &Path, buffer: Vec<u8>) -> io::Result<(Self, Identity)> {
-        Self::of(open::to_read(path)?, buffer)
+        let (file, found) = open::looked_at(path)?;
+        Ok((Self::of(&file, found.len(), buffer)?, Identity::of(&found)))
     }
 
-    /// The bytes of a file that is open, and what it is; as with [`Self::open`].
+    /// The bytes of a file that is open and has this size; as with [`Self::open`].
     ///
     /// # Errors
     /// Whatever the system says; also when the file grew or shrank while it was read.
-    pub fn of(mut file: File, buffer: Vec<u8>) -> io::Result<(Self, Identity)> {
-        let identity = Identity::of(&file.metadata()?);
-        let bytes = if identity.size >= limits::MAP_BYTES_MIN {
-            Self::map(&file)?
-        } else {
-            Self::read(&mut file, identity.size, buffer)?
-        };
-        Ok((bytes, identity))
+    pub fn of(file: &File, size: u64, buffer: Vec<u8>) -> io::Result<Self> {
+        if size >= limits::MAP_BYTES_MIN { Self::map(file) } else { Self::read(file, size, buffer) }
     }
 
     /// Maps a file.
@@ -90,9 +86,11 @@ impl FileBytes {
     ///
     /// # Errors
     /// Whatever the system says; also when the file is of another size.
-    pub fn read(file: &mut File, size: u64, mut buffer: Vec<u8>) -> io::Result<Self> {
-        buffer.clear();
-        read_exactly(file, size, &mut buffer)?;
+    pub fn read(file: &File, size: u64, mut buffer: Vec<u8>) -> io::Result<Self> {
+        let len = usize::try_from(size).map_err(io::Error::other)?;
+        buffer.resize(len + 1, 0);
+        read_exactly(file, &mut buffer)?;
+        buffer.truncate(len);
         Ok(Self::Read(buffer))
     }
 
@@ -113,22 +111,86 @@ impl FileBytes {
     }
 }
 
-/// Appends exactly `size` bytes of a file to a buffer.
-pub(crate) fn read_exactly(file: &mut File, size: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
-    let len = usize::try_from(size).map_err(io::Error::other)?;
-    buffer.reserve(len + 1);
-    let start = buffer.len();
-    file.take(size + 1).read_to_end(buffer)?;
-    if buffer.len() - start == len {
-        return Ok(());
+/// Reads a whole file into a place that is longer than it by one byte, which shows that nothing
+/// more comes.
+///
+/// # Errors
+/// Whatever the system says; also when the file is of another size.
+pub(crate) fn read_exactly(mut file: &File, place: &mut [u8]) -> io::Result<()> {
+    let size = place.len().saturating_sub(1);
+    let mut read = 0;
+    while let Some(rest) = place.get_mut(read..) {
+        read += match file.read(rest) {
+            Ok(0) => break,
+            Ok(len) => len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(error),
+        };
+        // It gave less than was asked for: the next would give nothing.
+        if read == size {
+            break;
+        }
     }
-    Err(io::Error::other("the file changed while it was read"))
+    if read == size { Ok(()) } else { Err(changed()) }
+}
+
+/// [`read_exactly`] of what is in memory: false where it isn't, or not all of it. The system then
+/// fetches it, and this process doesn't wait. Where a file system can't tell, it is read.
+///
+/// # Errors
+/// As with [`read_exactly`].
+pub(crate) fn read_at_once(file: &File, place: &mut [u8]) -> io::Result<bool> {
+    let size = place.len().saturating_sub(1);
+    match preadv2(file, &mut [IoSliceMut::new(place)], 0, ReadWriteFlags::NOWAIT) {
+        Ok(read) if read == size => Ok(true),
+        Ok(read) if read > size => Err(changed()),
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+        Err(_) => read_exactly(file, place).map(|()| true),
+    }
+}
+
+/// Has the system fetch the beginning of a file, without waiting for it; false where it wasn't in
+/// memory.
+pub(crate) fn fetch(file: &File) -> bool {
+    let read = preadv2(file, &mut [IoSliceMut::new(&mut [0])], 0, ReadWriteFlags::NOWAIT);
+    read != Err(Errno::AGAIN)
+}
+
+fn changed() -> io::Error {
+    io::Error::other("the file changed while it was read")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;
+
+    /// Whether it was read at once is the system's matter: what is read isn't.
+    #[test]
+    fn a_file_of_another_size_is_told_however_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for size in [0_usize, 1, 5000, 70_000] {
+            let content: Vec<u8> = (0..=250).cycle().take(size).collect();
+            std::fs::write(&path, &content).unwrap();
+            for said in [size.saturating_sub(1), size, size + 1] {
+                let mut place = vec![7; said + 1];
+                let read = read_exactly(&File::open(&path).unwrap(), &mut place);
+                assert_eq!(read.is_ok(), said == size, "{said} of {size}");
+                assert!(said != size || (place.starts_with(&content) && place[size] == 7));
+
+                place.fill(7);
+                match read_at_once(&File::open(&path).unwrap(), &mut place) {
+                    Ok(true) => assert!(said == size && place.starts_with(&content)),
+                    Ok(false) => {}
+                    Err(_) => assert_ne!(said, size),
+                }
+            }
+        }
+        let unreadable = File::options().append(true).open(&path).unwrap();
+        assert!(read_exactly(&unreadable, &mut [0; 9]).is_err());
+        assert!(read_at_once(&unreadable, &mut [0; 9]).is_err());
+    }
 
     #[test]
     fn small_files_are_read_and_big_ones_mapped() {

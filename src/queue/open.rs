@@ -22,6 +22,14 @@ use std::path::Path;
 /// # Errors
 /// Whatever the system says; a refusal ([`is_refusal`]).
 pub fn to_read(path: &Path) -> io::Result<File> {
+    looked_at(path).map(|(file, _)| file)
+}
+
+/// Opens a regular file to read, and says what it is.
+///
+/// # Errors
+/// Whatever the system says; a refusal ([`is_refusal`]).
+pub fn looked_at(path: &Path) -> io::Result<(File, Metadata)> {
     opened(path, OpenOptions::new().read(true))
 }
 
@@ -30,7 +38,9 @@ pub fn to_read(path: &Path) -> io::Result<File> {
 /// # Errors
 /// Whatever the system says; a refusal ([`is_refusal`]).
 pub fn to_change(path: &Path, create: bool) -> io::Result<File> {
-    opened(path, OpenOptions::new().read(true).write(true).create(create).truncate(false))
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(create).truncate(false);
+    opened(path, &mut options).map(|(file, _)| file)
 }
 
 /// Opens a regular file to read and write, and makes it where there is none; follows no link at
@@ -59,14 +69,14 @@ pub fn may_be_followed(link: &Metadata, target: &Metadata) -> bool {
     made_by == 0 || made_by == own || made_by == target.uid()
 }
 
-/// Opens a regular file to read whose name stands in the file `named_in`.
+/// Opens a regular file to read whose name stands in the file `named_in`, and says what it is.
 ///
 /// # Errors
 /// Whatever the system says; a refusal ([`is_refusal`]).
-pub fn to_read_named(path: &Path, named_in: &Metadata) -> io::Result<File> {
-    let file = to_read(path)?;
-    let may = may_be_followed(named_in, &file.metadata()?);
-    if may { Ok(file) } else { Err(io::Error::other(Refusal::Named)) }
+pub fn named(path: &Path, named_in: &Metadata) -> io::Result<(File, Metadata)> {
+    let opened = looked_at(path)?;
+    let may = may_be_followed(named_in, &opened.1);
+    if may { Ok(opened) } else { Err(io::Error::other(Refusal::Named)) }
 }
 
 /// Why a file isn't opened, though the system would.
@@ -80,7 +90,7 @@ enum Refusal {
     Named,
 }
 
-fn opened(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+fn opened(path: &Path, options: &mut OpenOptions) -> io::Result<(File, Metadata)> {
     let flags = |flags: OFlags| i32::try_from(flags.bits()).unwrap_or(0);
     // A pipe that nobody writes to would be waited for.
     let without_links = flags(OFlags::NONBLOCK | OFlags::NOFOLLOW);
@@ -104,7 +114,8 @@ fn opened(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
         }
         opened => opened?,
     };
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other(Refusal::Special)) }
+    let found = file.metadata()?;
+    if found.is_file() { Ok((file, found)) } else { Err(io::Error::other(Refusal::Special)) }
 }
 
 /// Sockets, devices without a driver.

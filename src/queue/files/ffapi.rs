@@ -70,8 +70,7 @@ fn one(queue: &Path, root: &Path) -> Result<FileList, FilesError> {
     for named in look_at(queue).map_err(failed)?.names {
         for candidate in candidates(name, &named) {
             let path = root.join(OsStr::from_bytes(&candidate));
-            let found = open::to_read(&path).and_then(|file| file.metadata());
-            if let Ok(identity) = found.map(|found| Identity::of(&found)) {
+            if let Ok(identity) = open::looked_at(&path).map(|(_, found)| Identity::of(&found)) {
                 entries.insert(physical_name(&candidate), (identity.size, identity.mtime_ns));
                 break;
             }

@@ -156,8 +156,12 @@ impl BagReader {
         arena: &mut Vec<u8>,
     ) -> io::Result<Option<Vec<Piece>>> {
         let (records, rest) = bag::records(mbg);
-        let mut pieces = Vec::with_capacity(slots.len().min(limits::BATCH_MESSAGES));
-        for slot in slots.iter().take(limits::BATCH_MESSAGES) {
+        let slots = slots.get(..limits::BATCH_MESSAGES).unwrap_or(slots);
+        self.fetch(
+            slots.iter().filter_map(|slot| Record::new(records.get(slot.slot as usize)?).mai()),
+        );
+        let mut pieces = Vec::with_capacity(slots.len());
+        for slot in slots {
             let index = slot.slot as usize;
             let offset = index as u64 * RECORD_BYTES as u64;
             let (bytes, record): (&[u8], _) = match records.get(index) {
@@ -179,6 +183,17 @@ impl BagReader {
             }
         }
         Ok(Some(pieces))
+    }
+
+    /// Has the system fetch the files of messages, where those of the last aren't in memory: so
+    /// that the disk has many to fetch at a time.
+    fn fetch(&self, names: impl DoubleEndedIterator<Item = HexName> + Clone) {
+        let files = |name| [Folder::P1, Folder::Mai].map(|folder| self.office.fetch(folder, name));
+        if names.clone().next_back().is_some_and(|last| files(last) != [true; 2]) {
+            for name in names {
+                files(name);
+            }
+        }
     }
 
     fn message(

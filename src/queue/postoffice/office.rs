@@ -5,6 +5,7 @@
 //! what `queue::open` refuses; no file is read past its bound.
 
 use super::bag::HexName;
+use crate::queue::bytes;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -165,6 +166,13 @@ impl Office {
             return Ok(Found::TooLong);
         }
         Ok(Found::Whole)
+    }
+
+    /// Has the system fetch the beginning of a file, without waiting for it; false where there is
+    /// one that wasn't in memory.
+    pub fn fetch(&self, folder: Folder, name: HexName) -> bool {
+        open(&self.named(folder, name))
+            .is_ok_and(|file| file.is_none_or(|file| bytes::fetch(&file)))
     }
 
     /// The names in a folder, sorted by what they are in upper case; none where it isn't there.

@@ -140,8 +140,8 @@ impl References {
     }
 
     fn open(&self, path: &Path) -> io::Result<FileBytes> {
-        let file = open::to_read_named(path, &self.segment)?;
-        FileBytes::of(file, Vec::new()).map(|(bytes, _)| bytes)
+        let (file, found) = open::named(path, &self.segment)?;
+        FileBytes::of(&file, found.len(), Vec::new())
     }
 
     fn file(&self, name: &[u8]) -> Option<&FileBytes> {
