@@ -487,15 +487,12 @@ impl<'a> Verdict<'a> {
 
     /// The same memory, empty, for messages of another lifetime.
     pub fn recycle<'b>(mut self) -> Verdict<'b> {
-        self.dispositions.clear();
-        self.expansions.clear();
         if self.dispositions.capacity() > limits::RECIPIENTS_KEPT_MAX {
             (self.dispositions, self.served) = (Vec::new(), HashTable::new());
         }
         Verdict {
-            // Collecting an emptied vector into one of the same layout keeps its memory.
-            dispositions: self.dispositions.into_iter().map_while(|_| None).collect(),
-            expansions: self.expansions.into_iter().map_while(|_| None).collect(),
+            dispositions: emptied(self.dispositions),
+            expansions: emptied(self.expansions),
             targets_left: 0,
             served: self.served,
             indexed: 0,
@@ -530,6 +527,13 @@ impl<'a> Verdict<'a> {
         }
         self.indexed = dispositions.len();
     }
+}
+
+/// The memory of a list, for things of another lifetime.
+pub(crate) fn emptied<A, B>(mut list: Vec<A>) -> Vec<B> {
+    list.clear();
+    // Collecting an emptied vector into one of the same layout keeps its memory.
+    list.into_iter().map_while(|_| None).collect()
 }
 
 impl Disposition<'_> {

@@ -9,7 +9,7 @@
 
 use super::Context;
 use super::isolate::{Fault, Stage};
-use crate::decide::Verdict;
+use crate::decide::{Verdict, emptied};
 use crate::event::json::Subject;
 use crate::limits;
 use crate::mail::content::Content;
@@ -183,11 +183,4 @@ impl Memory<'_> {
             lists: self.lists.into_iter().map(Lists::recycle).collect(),
         }
     }
-}
-
-/// The memory of a list, for things of another lifetime.
-fn emptied<A, B>(mut list: Vec<A>) -> Vec<B> {
-    list.clear();
-    // Collecting an emptied vector into one of the same layout keeps its memory.
-    list.into_iter().map_while(|_| None).collect()
 }

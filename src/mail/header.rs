@@ -49,18 +49,22 @@ pub struct Fields<'a> {
     line_feeds: u64,
 }
 
-/// Bytes whose line feeds are looked for at once: lines are short, and a search for each costs more
+/// Bytes that are looked at at once: lines are short, and a search for the end of each costs more
 /// than what it looks at.
-const BLOCK: usize = 64;
+pub(crate) const BLOCK: usize = 64;
+
+/// The first [`BLOCK`] bytes; where there are fewer, `padding` behind them.
+pub(crate) fn block(bytes: &[u8], padding: u8) -> u8x64 {
+    u8x64::new(bytes.first_chunk::<BLOCK>().copied().unwrap_or_else(|| {
+        let mut block = [padding; BLOCK];
+        block.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        block
+    }))
+}
 
 /// The line feeds of the first [`BLOCK`] bytes, a bit each.
 fn line_feeds(bytes: &[u8]) -> u64 {
-    let block = bytes.first_chunk::<BLOCK>().copied().unwrap_or_else(|| {
-        let mut block = [0; BLOCK];
-        block.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        block
-    });
-    u8x64::new(block).simd_eq(u8x64::splat(b'\n')).to_bitmask()
+    block(bytes, 0).simd_eq(u8x64::splat(b'\n')).to_bitmask()
 }
 
 impl Fields<'_> {

@@ -11,6 +11,7 @@ use super::encode::Base64;
 use crate::limits;
 use crate::mail::content::Content;
 use crate::mail::envelope::Ret;
+use crate::mail::header::{BLOCK, block};
 use memchr::{memchr_iter, memrchr};
 use smallvec::SmallVec;
 use wide::u8x64;
@@ -148,16 +149,11 @@ fn encoding(content: Content<'_>, whole: bool) -> TransferEncoding {
 /// Whether bytes are lines of text (RFC 2045, 2.8): no NUL, no CR alone, no line that is too long;
 /// and whether they are ASCII. All of it by one look at each byte, 64 at a time.
 fn text_and_ascii(run: &[u8]) -> (bool, bool) {
-    const BLOCK: usize = 64;
     let (mut is_text, mut is_ascii) = (true, true);
     // A bit where the block before ends in CR; where the line begins.
     let (mut cr_before, mut line) = (0, 0);
-    for (start, block) in (0..).step_by(BLOCK).zip(run.chunks(BLOCK)) {
-        let bytes = u8x64::new(block.as_array().copied().unwrap_or_else(|| {
-            let mut padded = [b' '; BLOCK];
-            padded.iter_mut().zip(block).for_each(|(to, from)| *to = *from);
-            padded
-        }));
+    for (start, chunk) in (0..).step_by(BLOCK).zip(run.chunks(BLOCK)) {
+        let bytes = block(chunk, b' ');
         let places = |byte| bytes.simd_eq(u8x64::splat(byte)).to_bitmask();
         let (mut line_feeds, returns) = (places(b'\n'), places(b'\r'));
         let is_lone_cr = (returns << 1 | cr_before) & !line_feeds != 0;

@@ -1,20 +1,22 @@
 //! Does to a post office what the log says: puts in, and takes out.
 //!
-//! Everything here can be done again after a crash: what is there already is left as it is. Other
-//! programs may read and change the mailbags meanwhile: a record is whole before its bit says that
-//! it is there, and of a KEY only the bytes that change are written. Not here: what is to be done
+//! Everything here can be done again after a crash. What is there already stays as it is, and is
+//! written again: a disk that has failed to take it may have lost it, and the system shows it all
+//! the same, as it would once it is written. Other programs may read and change the mailbags
+//! meanwhile: a record is whole before its bit says that it is there, and of a KEY only the bytes
+//! of slots and counts that change are written, or are written again. Not here: what is to be done
 //! (`work`), and in what order all post offices are (`mod`). Invariants: a MAI is in a bag at most
-//! once; no live slot is written over.
+//! once; no live slot gets other bytes.
 
 use super::work;
 use crate::queue::open;
 use crate::queue::postoffice::bag::{
-    KEY_BYTES, Key, RECORD_BYTES, Record, SLOTS_MAX, hex_name, records,
+    self, KEY_BYTES, Key, RECORD_BYTES, Record, SLOTS_MAX, hex_name, records,
 };
 use crate::queue::postoffice::mai::{self, COUNTER_AT};
 use crate::queue::postoffice::office::{self, Folder, Office, file_name, is_none};
 use crate::spool::drain::{Counter, NewFile, Put, TakeOut, Work};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -107,16 +109,18 @@ pub(super) fn into_bag<'p>(
     let before = key.clone();
     let fill = Fill::of(&mbg, &mut key, puts, how.is_redo);
     let end = mbg.len() as u64;
-    for (slot, record) in &fill.reused {
-        mbg_file.write_all_at(record, u64::from(*slot) * RECORD_BYTES as u64)?;
+    let (all, _) = records(&mbg);
+    let again = fill.again.iter().filter_map(|slot| Some((*slot, &all.get(*slot as usize)?[..])));
+    for (slot, record) in fill.reused.iter().copied().chain(again) {
+        mbg_file.write_all_at(record, u64::from(slot) * RECORD_BYTES as u64)?;
     }
     mbg_file.write_all_at(&fill.appended, end)?;
-    if how.sync && !fill.reused.is_empty() {
+    if how.sync && !(fill.reused.is_empty() && fill.again.is_empty()) {
         // A vacant slot that has its bit before its record would bring deleted mail back. Behind
         // the last record the bits say nothing.
         mbg_file.sync_data()?;
     }
-    write_key(&key_file, &before, &key)?;
+    write_key(&key_file, &before, &key, &fill.again)?;
     Ok(fill.waiting)
 }
 
@@ -149,6 +153,8 @@ fn cut_torn(file: &File, mbg: &mut Vec<u8>, puts: &[&Put]) -> io::Result<bool> {
 /// How records go into a bag.
 struct Fill<'p> {
     reused: Vec<(u32, &'p [u8])>,
+    /// Slots that have their record already: it is ours.
+    again: Vec<u32>,
     appended: Vec<u8>,
     waiting: Vec<&'p Put>,
 }
@@ -157,12 +163,13 @@ impl<'p> Fill<'p> {
     /// The first vacant slot for each; `key` is changed as the bag's KEY is to be.
     fn of(mbg: &[u8], key: &mut Key, puts: &[&'p Put], is_redo: bool) -> Self {
         let (all, _) = records(mbg);
-        let mut fill = Self { reused: Vec::new(), appended: Vec::new(), waiting: Vec::new() };
+        let (reused, again) = (Vec::new(), Vec::new());
+        let mut fill = Self { reused, again, appended: Vec::new(), waiting: Vec::new() };
         let name_of = |record: &[u8; RECORD_BYTES]| Record::new(record).mai();
-        let (mut live, mut deleted) = (HashSet::new(), HashMap::new());
+        let (mut live, mut deleted) = (HashMap::new(), HashMap::new());
         for (slot, record) in (0..).zip(all) {
             if !key.is_deleted(slot) {
-                live.extend(name_of(record));
+                live.extend(name_of(record).map(|name| (name, Some(slot))));
             } else if is_redo {
                 deleted.entry(record).or_insert(slot);
             }
@@ -173,12 +180,17 @@ impl<'p> Fill<'p> {
         let mut new = 0;
         for put in puts {
             let record = put.record();
-            if name_of(&record).is_some_and(|name| !live.insert(name)) {
-                continue;
+            if let Some(name) = name_of(&record) {
+                if let Some(slot) = live.get(&name) {
+                    fill.again.extend(slot.filter(|_| is_redo));
+                    continue;
+                }
+                live.insert(name, None);
             }
             // Written before the crash, but its bit may not have been. A deleted record of that
             // name which is another's is none: names come again.
             if let Some(slot) = deleted.get(&record) {
+                fill.again.push(*slot);
                 key.set_deleted(*slot, false);
                 new += 1;
                 continue;
@@ -204,12 +216,13 @@ impl<'p> Fill<'p> {
     }
 }
 
-/// Writes the bytes of a KEY that differ, the counters last.
-fn write_key(file: &File, before: &Key, after: &Key) -> io::Result<()> {
+/// Writes the bytes of a KEY that differ, and those of slots that are written again; the counters
+/// last.
+fn write_key(file: &File, before: &Key, after: &Key, again: &[u32]) -> io::Result<()> {
     let changed = |at: &usize| before.bytes().get(*at) != after.bytes().get(*at);
-    let mut all: Vec<usize> = (0..KEY_BYTES).filter(changed).collect();
-    all.reverse();
-    for at in all {
+    let mut all: BTreeSet<usize> = (0..KEY_BYTES).filter(changed).collect();
+    all.extend(again.iter().filter_map(|slot| Some(bag::place(*slot)?.0)));
+    for at in all.into_iter().rev() {
         if let Some(byte) = after.bytes().get(at..=at) {
             file.write_all_at(byte, at as u64)?;
         }
@@ -218,7 +231,12 @@ fn write_key(file: &File, before: &Key, after: &Key) -> io::Result<()> {
 }
 
 /// Marks slots as deleted that still hold what was planned, and cuts off the rest behind the last.
-pub(super) fn take_slots(office: &Office, bag: &str, out: &TakeOut) -> io::Result<()> {
+pub(super) fn take_slots(
+    office: &Office,
+    bag: &str,
+    out: &TakeOut,
+    is_redo: bool,
+) -> io::Result<()> {
     if out.slots.is_empty() && out.rest.is_none() {
         return Ok(());
     }
@@ -241,15 +259,17 @@ pub(super) fn take_slots(office: &Office, bag: &str, out: &TakeOut) -> io::Resul
         return Err(io::Error::other("KEY isn't one any more"));
     };
     let before = key.clone();
+    let mut again = Vec::new();
     for taken in &out.slots {
         let record = all.get(taken.slot as usize);
         if record.is_some_and(|record| crc32c::crc32c(record) == taken.checksum) {
             key.set_deleted(taken.slot, true);
+            again.extend(is_redo.then_some(taken.slot));
         }
     }
     // What is gone isn't new any more.
     key.count_at_most(key.live(u32::try_from(all.len()).unwrap_or(u32::MAX).min(SLOTS_MAX)));
-    write_key(&file, &before, &key)
+    write_key(&file, &before, &key, &again)
 }
 
 /// Takes out what slots have left: their P1, and their reference to a MAI.
@@ -295,10 +315,8 @@ fn set_counter(office: &Office, counter: &Counter, is_redo: bool) -> io::Result<
     file.read_exact_at(&mut start, 0)?;
     let Some(now) = mai::counter(&start) else { return Ok(None) };
     let is_down = counter.to < counter.from;
-    if is_redo && (now == counter.to || is_down && now != counter.from) {
-        return Ok(Some(now));
-    }
-    let change = i32::from(counter.to) - i32::from(counter.from);
+    let is_done = is_redo && (now == counter.to || is_down && now != counter.from);
+    let change = if is_done { 0 } else { i32::from(counter.to) - i32::from(counter.from) };
     let then = u16::try_from((i32::from(now) + change).max(0)).unwrap_or(u16::MAX);
     file.write_all_at(&then.to_le_bytes(), COUNTER_AT as u64)?;
     Ok(Some(then))
@@ -315,7 +333,11 @@ fn write_file(office: &Office, file: &NewFile, is_redo: bool) -> io::Result<bool
     if folder == Folder::Mai && path.symlink_metadata().is_ok() {
         let Some(found) = read_beginning(&path, file.bytes.len())? else { return Ok(false) };
         if !(is_redo && is_torn(&found, &file.bytes)) {
-            return Ok(found == file.bytes);
+            let is_ours = found == file.bytes;
+            if is_ours && is_redo {
+                open::to_change(&path, false)?.write_all_at(&file.bytes, 0)?;
+            }
+            return Ok(is_ours);
         }
     }
     if let Some(above) = path.parent() {

@@ -350,8 +350,9 @@ impl Drainer {
 
     fn take_out<'b, 'p>(&mut self, going: Going<'b, 'p>) -> Result<(), DrainError> {
         let slots = |way: OnTheWay<'b, 'p>| {
-            let out = &way.work.out;
-            apply::take_slots(&way.site.office(), &way.site.bag, out).map_err(way.site.failed())?;
+            let (office, out) = (way.site.office(), &way.work.out);
+            apply::take_slots(&office, &way.site.bag, out, way.is_redo)
+                .map_err(way.site.failed())?;
             Ok(way)
         };
         let results: Vec<_> = going.into_par_iter().map(slots).collect();

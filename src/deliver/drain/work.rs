@@ -391,23 +391,25 @@ impl<'o> Names<'o> {
 
     /// Takes the names: CONTROL.GLB has the next behind them.
     fn close(&self) -> io::Result<()> {
-        match &self.control {
-            Some(file) if self.next != self.first => {
-                file.write_all_at(&self.next.to_le_bytes(), NEXT_NAME_AT as u64)
-            }
-            _ => Ok(()),
-        }
+        if self.next == self.first { Ok(()) } else { self.write() }
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let next = self.next.to_le_bytes();
+        let write = |file: &std::fs::File| file.write_all_at(&next, NEXT_NAME_AT as u64);
+        self.control.as_ref().map_or(Ok(()), write)
     }
 }
 
-/// Takes names of files that the log has: after a crash CONTROL.GLB may not know of them.
+/// Takes names of files that the log has: after a crash CONTROL.GLB may not know of them, or the
+/// disk may not have taken it.
 pub(super) fn take_names(office: &Office, files: &[NewFile]) -> io::Result<()> {
     let made = files.iter().filter(|file| file.folder == Folder::Mai.name());
     let last = made.filter_map(|file| u32::from_str_radix(&file.name, 16).ok()).max();
     let Some(last) = last else { return Ok(()) };
     let mut names = Names::open(office);
     names.next = names.next.max(last + 1);
-    names.close()
+    names.write()
 }
 
 fn bag_of(told: &Told) -> Option<&str> {
