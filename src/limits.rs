@@ -47,9 +47,8 @@ pub const MAP_BYTES_MIN: u64 = 1 << 20;
 
 /// How far ahead of a worker the system is asked to read its file ...
 pub const AHEAD_BYTES: u64 = 2 << 20;
-/// ... and in which steps: systems fetch no more than their read-ahead at a time, which is 128 KiB
-/// where nobody has changed it.
-pub const AHEAD_STEP_BYTES: u64 = 128 << 10;
+/// ... and in which steps: each costs a look whether it is in memory.
+pub const AHEAD_STEP_BYTES: u64 = 1 << 20;
 
 /// Smallest part when the size isn't given: making files is dear.
 pub const PART_BYTES_MIN: u64 = 16 << 20;

@@ -16,6 +16,9 @@ use std::io;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+/// What systems read ahead of themselves where nobody has changed it: they fetch no more at a time.
+const READ_AHEAD_BYTES: usize = 128 << 10;
+
 /// Looks at whether other threads are gone, before a process isn't split: two tenths of a second.
 const THREAD_WAITS_MAX: u32 = 2000;
 
@@ -35,16 +38,28 @@ pub fn map(file: &File) -> io::Result<Mmap> {
     Ok(map)
 }
 
-/// Has the system fetch what lies there of a file that is mapped, and doesn't wait for it. Of other
-/// memory nothing is done, but for what was swapped out. Advice that isn't taken costs nothing.
+/// Has the system fetch what lies there of a file that is mapped, and doesn't wait for it. Not
+/// where the last page is in memory already, which is cheaper to ask (systems say so, too, of a
+/// file that this user may neither write nor owns). Of other memory nothing is done, but for what
+/// was swapped out. Advice that isn't taken costs nothing.
 pub fn read_ahead(bytes: &[u8]) {
+    let Some(last) = bytes.last() else { return };
     // SAFETY: it takes a number and gives one.
     let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(1);
-    let start = bytes.as_ptr().map_addr(|at| at - at % page);
-    let len = bytes.as_ptr_range().end.addr() - start.addr();
-    // SAFETY: this advice changes nothing that a program could see, whatever the address; these are
-    // the pages of a slice.
-    let _ = unsafe { mm::madvise(start.cast_mut().cast(), len, mm::Advice::WillNeed) };
+    let page_of = |at: *const u8| at.map_addr(|at| at - at % page).cast_mut();
+    let mut in_memory = 0;
+    // SAFETY: it asks of the one page that this byte is in, and gives a byte.
+    let answer = unsafe { libc::mincore(page_of(last).cast(), 1, &raw mut in_memory) };
+    if answer == 0 && in_memory & 1 == 1 {
+        return;
+    }
+    for piece in bytes.chunks(READ_AHEAD_BYTES) {
+        let start = page_of(piece.as_ptr());
+        let len = piece.as_ptr_range().end.addr() - start.addr();
+        // SAFETY: this advice changes nothing that a program could see, whatever the address; these
+        // are the pages of a slice.
+        let _ = unsafe { mm::madvise(start.cast(), len, mm::Advice::WillNeed) };
+    }
 }
 
 /// Zeroed words that this process and those split from it share; given back when all have ended.
