@@ -16,6 +16,8 @@ const WORD: usize = size_of::<u64>();
 /// Words that a worker has: a cache line of its own, so that no two write to the same.
 const WORKER: usize = 8;
 const HEAD: usize = 8;
+/// Words of a place beside its copies.
+const PLACE: usize = 8;
 
 const STOP: usize = 0;
 const DEATH: usize = 1;
@@ -51,6 +53,11 @@ pub(super) struct InHand {
 }
 
 impl InHand {
+    /// The part of a message, and its number there.
+    pub(super) const fn place(self) -> (u32, u64) {
+        (self.part, self.index)
+    }
+
     const fn word(self) -> u64 {
         let index = self.index & ((1 << INDEX_BITS) - 1);
         let part = self.part as u64 + 1;
@@ -71,7 +78,7 @@ impl<'w> Board<'w> {
     /// Words of a board for so many workers, with places for so many parts, each of which may have
     /// so many bytes beside its state.
     pub(super) const fn size(workers: usize, places: usize, beside: usize) -> usize {
-        HEAD + workers * WORKER + places * (HEAD + 2 * (STATE + beside.div_ceil(WORD)))
+        HEAD + workers * WORKER + places * (PLACE + 2 * (STATE + beside.div_ceil(WORD)))
     }
 
     /// A board in zeroed words.
@@ -106,6 +113,17 @@ impl<'w> Board<'w> {
         Some((in_hand, lies))
     }
 
+    /// Says which of the system's threads a worker is.
+    pub(super) fn sit_down(&self, worker: usize, thread: u32) {
+        self.store(HEAD + worker * WORKER + 3, u64::from(thread), Ordering::Relaxed);
+    }
+
+    /// The worker that a thread is.
+    pub(super) fn worker_of(&self, thread: u32) -> Option<usize> {
+        let of = |worker| self.load(HEAD + worker * WORKER + 3, Ordering::Relaxed);
+        (0..self.workers).find(|worker| of(*worker) == u64::from(thread))
+    }
+
     /// Workers that it has room for.
     pub(super) const fn workers(&self) -> usize {
         self.workers
@@ -133,22 +151,25 @@ impl<'w> Board<'w> {
 
     /// Places for states.
     pub(super) fn places(&self) -> usize {
-        let words = self.words.len().saturating_sub(HEAD + self.workers * WORKER);
-        words / self.words_of_place()
+        let words = self.words.len().saturating_sub(self.place(0));
+        words / (PLACE + 2 * self.words_of_copy())
     }
 
-    const fn words_of_place(&self) -> usize {
-        HEAD + 2 * (STATE + self.beside)
+    const fn words_of_copy(&self) -> usize {
+        STATE + self.beside
     }
 
-    fn place(&self, place: usize) -> usize {
-        HEAD + self.workers * WORKER + place * self.words_of_place()
+    /// Where the words of a place are. Those of all places stand together, before the copies: a new
+    /// engine looks at each, and copies are pages apart.
+    const fn place(&self, place: usize) -> usize {
+        HEAD + self.workers * WORKER + place * PLACE
     }
 
     /// Where a copy of a place's state begins, and the word that says how many bytes are beside it.
     fn copy(&self, place: usize, which: u64) -> (usize, usize) {
+        let first = self.place(self.places()) + 2 * place * self.words_of_copy();
         let at = self.place(place);
-        if which == FIRST { (at + HEAD, at + 1) } else { (at + HEAD + STATE + self.beside, at + 2) }
+        if which == FIRST { (first, at + 1) } else { (first + self.words_of_copy(), at + 2) }
     }
 
     /// Saves a state in a place, with bytes beside it; the one before is lost when this one is

@@ -11,6 +11,7 @@
 //! thread, and touches no mail; a guard that is killed takes the engine with it.
 
 use super::board::{Board, InHand};
+use super::child::{Bounds, Child, End, Sign, as_worker, signal_name};
 use super::isolate::{HANG, Stage};
 use super::message::Walk;
 use super::walk::Trial;
@@ -23,13 +24,11 @@ use crate::queue::Buffers;
 use crate::spool::Sync;
 use crate::spool::charges::{Charge, Charges, Verdict};
 use crate::{limits, sys};
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::io::{self, PipeWriter, Write as _};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How the engine's process is bounded.
 #[derive(Clone, Copy, Debug)]
@@ -71,16 +70,17 @@ pub fn supervise(
     let workers = settings.workers();
     let places = workers * limits::PLACES_PER_WORKER + limits::PARTS_UNCOMMITTED_MAX * 2;
     let mut guard = Guard {
-        board: new_board(workers, places)?,
+        // Its last desk is that of trials: the engine may be on its way down still.
+        board: new_board(workers + 1, places)?,
+        workers,
         charges: Charges::read(run.folder.path())?,
         known: Known::default(),
         run,
         directory,
         settings,
-        fence: *fence,
+        bounds: Bounds::of(fence),
         errors: Vec::new(),
         deaths: 0,
-        data_bytes_max: data_bytes_max(fence),
         suspicions: HashMap::new(),
         progress,
     };
@@ -91,14 +91,14 @@ struct Guard<'g> {
     run: &'g mut Run,
     directory: &'g Directory,
     settings: Settings<'g>,
-    fence: Fence,
+    bounds: Bounds,
     board: Board<'static>,
+    /// Workers of the engine.
+    workers: usize,
     charges: Charges,
     known: Known,
     errors: Vec<EngineError>,
     deaths: usize,
-    /// Bytes of data that a process may have.
-    data_bytes_max: Option<u64>,
     /// Deaths that a message was in hand at, and nobody was convicted of.
     suspicions: HashMap<(u32, u64), u32>,
     progress: &'g mut dyn FnMut(&Progress),
@@ -115,12 +115,10 @@ enum Work<'w> {
     Trial(&'w [Charge]),
 }
 
-/// How a process ended.
-pub(super) enum End {
-    /// By itself, with these last words.
-    Said(Vec<u8>),
-    /// Otherwise, and what was in hand.
-    Died(String, Vec<(InHand, u64)>),
+/// A message that was tried while its engine was on its way down.
+struct Tried {
+    place: (u32, u64),
+    is_convicted: bool,
 }
 
 /// What the engine says at its end.
@@ -143,9 +141,8 @@ impl Guard<'_> {
         self.try_alone(charged)?;
         let mut idle_deaths = 0;
         loop {
-            self.known.faults = Known::of(&self.charges).faults;
             let done_before = self.run.done.len();
-            let end = self.split(Work::Rest)?;
+            let (end, tried) = self.watch(Work::Rest)?;
             self.take_over()?;
             let (how, in_hand) = match end {
                 End::Said(words) => match serde_json::from_slice(&words) {
@@ -164,7 +161,9 @@ impl Guard<'_> {
                 return Err(EngineError::Died { end: ended(&how) });
             }
             self.board.see_death();
-            self.charge(&how, &in_hand)?;
+            if !tried.as_ref().is_some_and(|tried| tried.is_convicted) {
+                self.charge(&how, &in_hand, tried.map(|tried| tried.place))?;
+            }
         }
     }
 
@@ -179,25 +178,41 @@ impl Guard<'_> {
         self.run.done.iter().any(|commit| commit.part == part)
     }
 
-    /// Charges what was in hand, and tries each alone. A death that nobody is convicted of stays
-    /// with all of them: one whose culprit is found says nothing of a message that takes long
-    /// beside it.
-    fn charge(&mut self, how: &str, in_hand: &[(InHand, u64)]) -> Result<(), EngineError> {
-        let suspects = in_hand.iter().filter(|(suspect, _)| !self.is_done(suspect.part));
-        let charge = |(suspect, offset): &(InHand, u64)| Charge {
-            part: suspect.part,
-            index: suspect.index,
-            offset: *offset,
-            stage: Stage::of_number(suspect.stage).name().to_owned(),
-            end: how.to_owned(),
-            verdict: Verdict::Charged,
+    /// Charges the message that a thread of the engine is dying of, and tries it while the system
+    /// takes the engine down, which may take longer. Not what framing and writing died of: that
+    /// comes about in the engine alone.
+    fn try_early(&mut self, thread: u32, signal: i32) -> Result<Option<Tried>, EngineError> {
+        let worker = self.board.worker_of(thread);
+        let in_hand = worker.and_then(|worker| self.board.in_hand(worker));
+        let is_fenced = |stage| Stage::of_number(stage).is_fenced();
+        let Some((suspect, lies)) = in_hand.filter(|(suspect, _)| is_fenced(suspect.stage)) else {
+            return Ok(None);
         };
-        let mut charges: Vec<Charge> = suspects.map(charge).collect();
+        let charge = charge(&(suspect, lies.0), &signal_name(signal));
+        self.charges.append(std::slice::from_ref(&charge), self.settings.sync != Sync::Never)?;
+        let is_convicted = self.try_alone(vec![charge])?;
+        Ok(Some(Tried { place: suspect.place(), is_convicted }))
+    }
+
+    /// Charges what was in hand, and tries each alone that isn't tried yet. A death that nobody is
+    /// convicted of stays with all of them: one whose culprit is found says nothing of a message
+    /// that takes long beside it.
+    fn charge(
+        &mut self,
+        how: &str,
+        in_hand: &[(InHand, u64)],
+        tried: Option<(u32, u64)>,
+    ) -> Result<(), EngineError> {
+        let suspects = in_hand.iter().filter(|(suspect, _)| !self.is_done(suspect.part));
+        let charges = suspects.map(|suspect| charge(suspect, how));
+        let mut charges: Vec<Charge> = charges.collect();
         // Those on the way to a disk are the least likely: each death has one culprit, and who is
         // behind it isn't tried.
         charges.sort_by_key(|one| !Stage::of(&one.stage).is_some_and(Stage::is_fenced));
-        self.charges.append(&charges, self.settings.sync != Sync::Never)?;
-        if self.try_alone(charges.clone())? {
+        let is_tried = |one: &&Charge| tried == Some((one.part, one.index));
+        let untried: Vec<_> = charges.iter().filter(|one| !is_tried(one)).cloned().collect();
+        self.charges.append(&untried, self.settings.sync != Sync::Never)?;
+        if self.try_alone(untried)? {
             return Ok(());
         }
         for suspect in charges {
@@ -214,7 +229,7 @@ impl Guard<'_> {
     /// death, perhaps because it stood beside the one that kills. If a process dies with it in hand
     /// then too, the part is given up.
     fn do_alone(&mut self, suspect: Charge) -> Result<(), EngineError> {
-        let end = self.split(Work::Part(suspect.part))?;
+        let (end, _) = self.watch(Work::Part(suspect.part))?;
         self.take_over()?;
         match end {
             // What else may have gone wrong is met again.
@@ -222,7 +237,9 @@ impl Guard<'_> {
             End::Died(end, in_hand) => {
                 self.deaths += 1;
                 match in_hand.first() {
-                    Some((other, _)) if other.index != suspect.index => self.charge(&end, &in_hand),
+                    Some((other, _)) if other.index != suspect.index => {
+                        self.charge(&end, &in_hand, None)
+                    }
                     _ => self.give_up(Charge { end, ..suspect }),
                 }
             }
@@ -241,11 +258,12 @@ impl Guard<'_> {
             if suspects.is_empty() {
                 return Ok(false);
             }
-            let (survivors, death) = match self.split(Work::Trial(&suspects))? {
+            let (survivors, death) = match self.watch(Work::Trial(&suspects))?.0 {
                 End::Said(_) => (suspects.len(), None),
                 End::Died(how, in_hand) => {
                     let last = in_hand.first().map(|(last, _)| *last);
-                    let is_it = |one: &Charge| Some((one.part, one.index)) == last.map(place);
+                    let is_it =
+                        |one: &Charge| Some((one.part, one.index)) == last.map(InHand::place);
                     // On its way to it the process walks over what its part has before it.
                     let is_of = |one: &Charge| Some(one.part) == last.map(|last| last.part);
                     let at = suspects.iter().position(is_it);
@@ -282,6 +300,7 @@ impl Guard<'_> {
         suspect.verdict = Verdict::Convicted;
         let was_kept = self.known.is_struck(suspect.part, suspect.index, stage);
         if stage.is_fenced() && !was_kept {
+            self.known.convict(&suspect);
             Ok(self.charges.append(&[suspect], false)?)
         } else {
             self.give_up(suspect)
@@ -298,41 +317,30 @@ impl Guard<'_> {
         Ok(self.charges.append(&[given_up], false)?)
     }
 
-    /// Splits a process off for this work, and waits for its end.
-    fn split(&mut self, work: Work<'_>) -> Result<End, EngineError> {
-        for worker in 0..self.board.workers() {
-            self.board.announce(worker, None, (0, 0));
-        }
-        let (hear, tell) = io::pipe().map_err(EngineError::Process)?;
-        let guard = rustix::process::getpid();
-        let child = sys::split(|| {
-            if bound(guard, self.data_bytes_max).is_err() {
-                return 1;
+    /// Splits a process off for this work.
+    fn split(&mut self, work: Work<'_>) -> Result<Child, EngineError> {
+        let desks = match work {
+            Work::Rest | Work::Part(_) => 0..self.workers,
+            Work::Trial(_) => self.workers..self.board.workers(),
+        };
+        let (bounds, board) = (self.bounds, self.board);
+        Child::split(bounds, board, desks, |tell| match work {
+            Work::Rest => self.engine(tell),
+            Work::Part(part) => {
+                // In this process, all others are.
+                self.known.given_up = (0..=u32::MAX).take(self.run.plan.parts.len()).collect();
+                self.known.given_up.remove(&part);
+                self.engine(tell)
             }
-            if self.board.has_seen_death() {
-                // Most of a short life would go into zeroing huge pages. What a system doesn't
-                // know costs time only.
-                let _ = rustix::thread::disable_transparent_huge_pages(true);
-            }
-            match work {
-                Work::Rest => self.engine(tell),
-                Work::Part(part) => {
-                    // In this process, all others are.
-                    self.known.given_up = (0..=u32::MAX).take(self.run.plan.parts.len()).collect();
-                    self.known.given_up.remove(&part);
-                    self.engine(tell)
-                }
-                Work::Trial(suspects) => self.try_each(suspects),
-            }
-        });
-        let child = child.map_err(EngineError::Process)?;
-        self.watch(child, hear, matches!(work, Work::Trial(_)))
+            Work::Trial(suspects) => self.try_each(suspects),
+        })
     }
 
     /// In the process of the engine: does what is left, and says how it went.
     fn engine(&mut self, mut tell: PipeWriter) -> u8 {
         #[cfg(feature = "fault-injection")]
         super::inject::begin_engine();
+        sys::tell_faults(&tell);
         let (settings, board) = (self.settings, self.board);
         let result = work(self.run, self.directory, settings, board, &self.known, &mut |_| {});
         let (errors, workers_lost, has_failed) = match result {
@@ -359,7 +367,7 @@ impl Guard<'_> {
         let (run, settings) = (&*self.run, &self.settings);
         let (plan, queues) = (&run.plan, &run.queues);
         let (folder, directory) = (&run.folder, self.directory);
-        let (board, known) = (self.board, &self.known);
+        let (board, known, desk) = (self.board, &self.known, self.workers);
         let mut context = Context::new(folder, plan, queues, directory, settings, board, known);
         as_worker(|| {
             for suspect in suspects {
@@ -367,24 +375,35 @@ impl Guard<'_> {
                 let part = suspect.part;
                 let task = Task { part, tries: 0, is_dirty: false, saved: None };
                 // An error isn't a death: it is met again when the part is done.
-                let _ = Walk::new(&context, 0).part(&task, None, &mut Buffers::default());
+                let _ = Walk::new(&context, desk).part(&task, None, &mut Buffers::default());
             }
         });
         0
     }
 
-    /// Waits for the end of a process, and tells meanwhile how far it is.
-    fn watch(&mut self, child: Pid, hear: PipeReader, trial: bool) -> Result<End, EngineError> {
-        let (board, budget) = (self.board, self.fence.message_timeout);
-        watch(child, hear, board, budget, &mut || {
-            if self.settings.stop.0.load(Ordering::Relaxed) {
-                board.ask_to_stop();
+    /// Splits a process off for this work and waits for its end; tells meanwhile how far all is,
+    /// and tries what the engine is dying of.
+    fn watch(&mut self, work: Work<'_>) -> Result<(End, Option<Tried>), EngineError> {
+        let mut child = self.split(work)?;
+        let mut tried = None;
+        loop {
+            match child.listen()? {
+                Sign::None => {
+                    if self.settings.stop.0.load(Ordering::Relaxed) {
+                        self.board.ask_to_stop();
+                    }
+                    if !matches!(work, Work::Trial(_)) && self.run.hear()? {
+                        (self.progress)(&self.run.progress());
+                    }
+                }
+                Sign::Fault(thread, signal) => {
+                    if matches!(work, Work::Rest) && tried.is_none() {
+                        tried = self.try_early(thread, signal)?;
+                    }
+                }
+                Sign::Over => return Ok((child.end()?, tried)),
             }
-            if !trial && self.run.hear()? {
-                (self.progress)(&self.run.progress());
-            }
-            Ok(())
-        })
+        }
     }
 
     fn end(&mut self, report: Report) -> Result<Summary, EngineError> {
@@ -412,57 +431,11 @@ impl Guard<'_> {
     }
 }
 
-/// Waits for the end of a process, and ends it itself where a message takes too long. `meanwhile`
-/// is called from time to time.
-pub(super) fn watch(
-    child: Pid,
-    mut hear: PipeReader,
-    board: Board<'static>,
-    budget: Duration,
-    meanwhile: &mut dyn FnMut() -> Result<(), EngineError>,
-) -> Result<End, EngineError> {
-    let mut watch = Watch::new(board, budget);
-    let mut hung = Vec::new();
-    while !wait(&hear).map_err(EngineError::Process)? {
-        meanwhile()?;
-        if hung.is_empty() {
-            hung = watch.look();
-            if !hung.is_empty() {
-                rustix::process::kill_process(child, Signal::KILL)
-                    .map_err(|error| EngineError::Process(error.into()))?;
-            }
-        }
-    }
-    let mut words = Vec::new();
-    hear.read_to_end(&mut words).map_err(EngineError::Process)?;
-    let status = loop {
-        match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
-            Err(rustix::io::Errno::INTR) | Ok(None) => {}
-            Err(error) => return Err(EngineError::Process(error.into())),
-            Ok(Some((_, status))) => break status,
-        }
-    };
-    if status.exit_status() == Some(0) {
-        return Ok(End::Said(words));
-    }
-    if !hung.is_empty() {
-        return Ok(End::Died(HANG.to_owned(), hung));
-    }
-    let how = match (status.terminating_signal(), status.exit_status()) {
-        (Some(signal), _) => signal_name(signal),
-        (None, code) => format!("exit code {}", code.unwrap_or_default()),
-    };
-    let workers = 0..board.workers();
-    let in_hand = workers.filter_map(|worker| board.in_hand(worker));
-    let in_hand = in_hand.map(|(in_hand, (offset, _))| (in_hand, offset));
-    Ok(End::Died(how, in_hand.collect()))
-}
-
-/// Runs it in a thread as workers have it: a stack that one of them overflows with a message is
-/// overflowed here too. That of a process's first thread may be larger.
-pub(super) fn as_worker<R: Send>(run: impl FnOnce() -> R + Send) -> R {
-    let ended = std::thread::scope(|scope| scope.spawn(run).join());
-    ended.unwrap_or_else(|payload| std::panic::resume_unwind(payload))
+/// A charge against what was in hand, and where it lies.
+fn charge(suspect: &(InHand, u64), end: &str) -> Charge {
+    let (InHand { part, index, stage }, offset) = *suspect;
+    let stage = Stage::of_number(stage).name().to_owned();
+    Charge { part, index, offset, stage, end: end.to_owned(), verdict: Verdict::Charged }
 }
 
 /// The end of an engine that came to its end, and didn't say how it went.
@@ -479,107 +452,3 @@ fn ended(end: &str) -> String {
 
 /// Ends that may have been sent from outside, and say nothing of a message.
 const SENT: [&str; 5] = ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"];
-
-fn signal_name(signal: i32) -> String {
-    let name = signal_hook::low_level::signal_name(signal);
-    name.map_or_else(|| format!("signal {signal}"), ToOwned::to_owned)
-}
-
-/// Waits a moment for the end of who has the other end of a pipe; true when that has come, or
-/// words of theirs.
-fn wait(pipe: &PipeReader) -> io::Result<bool> {
-    let nanos = i64::try_from(limits::WATCH_MS * 1_000_000).unwrap_or(i64::MAX);
-    let moment = Timespec { tv_sec: 0, tv_nsec: nanos };
-    match rustix::event::poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&moment)) {
-        Ok(ready) => Ok(ready > 0),
-        // A signal: whoever sent it has set a flag.
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// In the new process: it ends with its guard, leaves no core behind, is what the system takes
-/// first when memory is short, and has no more of that than it may.
-pub(super) fn bound(guard: Pid, data_bytes_max: Option<u64>) -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    if rustix::process::getppid() != Some(guard) {
-        return Err(io::Error::other("the guard is gone"));
-    }
-    // 1, not 0: that keeps collectors of cores away too (core(5)).
-    let bytes = |current| Rlimit { current: Some(current), maximum: Some(current) };
-    rustix::process::setrlimit(Resource::Core, bytes(1))?;
-    if let Some(limit) = data_bytes_max {
-        rustix::process::setrlimit(Resource::Data, bytes(limit))?;
-    }
-    // Where that isn't allowed, the system chooses by itself.
-    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
-    Ok(())
-}
-
-/// The data that a process split off from this one may have, in bytes, so that it may take so much
-/// more than what is there (proc(5): `VmData`).
-pub(super) fn data_bytes_max(fence: &Fence) -> Option<u64> {
-    let more = fence.memory_limit?;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
-    let kb = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    Some((kb.unwrap_or(0) * 1024).saturating_add(more))
-}
-
-/// Looks at the board from time to time, and tells who has had the same message in hand for too
-/// long.
-struct Watch {
-    board: Board<'static>,
-    budget: Duration,
-    last: Instant,
-    /// Time that this process was awake: one that was stopped, or its machine, knows nothing of how
-    /// long others took.
-    awake: Duration,
-    /// By worker: what it had in hand at the last look, and since when.
-    seen: Vec<Option<(InHand, Duration)>>,
-}
-
-impl Watch {
-    fn new(board: Board<'static>, budget: Duration) -> Self {
-        let seen = vec![None; board.workers()];
-        Self { board, budget, last: Instant::now(), awake: Duration::ZERO, seen }
-    }
-
-    /// What is in hand for too long.
-    fn look(&mut self) -> Vec<(InHand, u64)> {
-        let now = Instant::now();
-        self.awake += (now - self.last).min(Duration::from_millis(limits::WATCH_MS * 2));
-        self.last = now;
-        let mut hung = Vec::new();
-        for (worker, seen) in self.seen.iter_mut().enumerate() {
-            let Some((in_hand, (offset, length))) = self.board.in_hand(worker) else {
-                *seen = None;
-                continue;
-            };
-            let since = match seen {
-                Some((before, since)) if is_same(before, &in_hand) => *since,
-                _ => self.awake,
-            };
-            *seen = Some((in_hand, since));
-            let more = Duration::from_secs(length / limits::MESSAGE_BYTES_PER_S);
-            let budget = self.budget + more;
-            let is_fenced = Stage::of_number(in_hand.stage).is_fenced();
-            let budget = if is_fenced { budget } else { budget * limits::DISK_PATIENCE };
-            if self.awake.saturating_sub(since) > budget {
-                hung.push((in_hand, offset));
-            }
-        }
-        hung
-    }
-}
-
-/// The part of a message, and its number there.
-const fn place(in_hand: InHand) -> (u32, u64) {
-    (in_hand.part, in_hand.index)
-}
-
-/// The same message, and not on the way from a disk or to one.
-fn is_same(before: &InHand, now: &InHand) -> bool {
-    let is_fenced = |in_hand: &InHand| Stage::of_number(in_hand.stage).is_fenced();
-    place(*before) == place(*now) && is_fenced(before) == is_fenced(now)
-}

@@ -3,10 +3,11 @@
 //!
 //! `begin` makes or opens a run, `worker` does parts, `walk` and `message` go through one,
 //! `isolate` is a message's fence, `commit` makes parts durable. Round all of it stands `fence`,
-//! the second one: it has this done in a process of its own, and finds out by the `board` what it
-//! died of. `breaker` tells bad mail from a broken program. `reproduce` runs one message again that
-//! was struck; `schedule` lets a seed decide which thread goes on (tests alone). This file starts
-//! the workers, replaces those that die, and ends the run. Not here: what becomes of a message.
+//! the second one: it has this done in a process of its own (`child`), and finds out by the
+//! `board` what it died of. `breaker` tells bad mail from a broken program. `reproduce` runs one
+//! message again that was struck; `schedule` lets a seed decide which thread goes on (tests alone).
+//! This file starts the workers, replaces those that die, and ends the run. Not here: what becomes
+//! of a message.
 //! Invariants: workers share nothing that is written but lock-free queues; no lock is held while
 //! message code runs; what is committed is never done again.
 
@@ -17,6 +18,7 @@ mod atomic {
 mod begin;
 mod board;
 mod breaker;
+mod child;
 mod commit;
 mod error;
 mod fence;
@@ -139,7 +141,7 @@ struct Context<'r> {
     stop: &'r AtomicBool,
     board: Board<'static>,
     /// By part: what messages are known to be struck by.
-    known: HashMap<u32, Faults>,
+    known: &'r HashMap<u32, Faults>,
     breaker: u32,
     /// Messages are tried, and nothing is written.
     trial: Option<Trial>,
@@ -285,14 +287,16 @@ struct Known {
 impl Known {
     fn of(charges: &Charges) -> Self {
         let mut known = Self::default();
-        for charge in charges.convictions() {
-            if let Some(stage) = Stage::of(&charge.stage) {
-                let faults = known.faults.entry(charge.part).or_default();
-                let of_one = faults.entry(charge.index).or_default();
-                of_one.push(Fault::of_death(stage, &charge.end));
-            }
-        }
+        charges.convictions().iter().for_each(|charge| known.convict(charge));
         known
+    }
+
+    fn convict(&mut self, charge: &Charge) {
+        if let Some(stage) = Stage::of(&charge.stage) {
+            let faults = self.faults.entry(charge.part).or_default();
+            let of_one = faults.entry(charge.index).or_default();
+            of_one.push(Fault::of_death(stage, &charge.end));
+        }
     }
 
     /// A message is known to be struck at a stage.
@@ -398,7 +402,7 @@ impl<'r> Context<'r> {
         directory: &'r Directory,
         settings: &Settings<'r>,
         board: Board<'static>,
-        known: &Known,
+        known: &'r Known,
     ) -> Self {
         let now = plan.options.clock();
         Self {
@@ -413,7 +417,7 @@ impl<'r> Context<'r> {
             recipients: plan.options.recipients,
             stop: &settings.stop.0,
             board,
-            known: known.faults.clone(),
+            known: &known.faults,
             breaker: settings.breaker,
             trial: None,
         }

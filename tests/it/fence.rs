@@ -36,9 +36,9 @@ fn engine(guard: &mut Child, run: &Path) -> Option<u32> {
     }
 }
 
-fn kill_9(process: u32) -> bool {
+fn send(signal: &str, process: u32) -> bool {
     Command::new("kill")
-        .args(["-9", &process.to_string()])
+        .args([signal, &process.to_string()])
         .stderr(Stdio::null())
         .status()
         .unwrap()
@@ -52,34 +52,38 @@ fn is_alive(process: u32) -> bool {
 }
 
 /// The engine is killed from outside, again and again: nobody in hand is condemned, and the bytes
-/// are those of a run that nobody disturbed.
+/// are those of a run that nobody disturbed. Also where the signal is one that it may have sent
+/// itself.
 #[test]
 fn the_engine_killed_from_outside_condemns_nobody() {
     let queue = Queue::new(Format::Segment, 4_000, "all");
     let options = ["--part-size", "16K", "--sync", "never", "--workers", "2"];
     queue.run("whole", &options);
-    let mut command = queue.command("killed");
-    let mut guard = command.args(options).stdout(Stdio::piped()).spawn().unwrap();
-    let log = queue.out("killed").join("commits");
-    let (mut kills, mut last) = (0, 0);
-    while let Some(engine) = engine(&mut guard, &queue.out("killed")) {
-        // Only one that has done something since the last kill: else nothing would ever be done.
-        let done = fs::metadata(&log).unwrap().len();
-        if done > last {
-            kills += u32::from(kill_9(engine));
-            last = fs::metadata(&log).unwrap().len();
+    for signal in ["-KILL", "-ABRT"] {
+        let mut command = queue.command(signal);
+        let mut guard = command.args(options).stdout(Stdio::piped()).spawn().unwrap();
+        let log = queue.out(signal).join("commits");
+        let (mut kills, mut last) = (0, 0);
+        while let Some(engine) = engine(&mut guard, &queue.out(signal)) {
+            // Only one that has done something since the last kill: else nothing would ever be
+            // done.
+            let done = fs::metadata(&log).unwrap().len();
+            if done > last {
+                kills += u32::from(send(signal, engine));
+                last = fs::metadata(&log).unwrap().len();
+            }
+            if kills == 10 {
+                break;
+            }
         }
-        if kills == 10 {
-            break;
-        }
+        let output = guard.wait_with_output().unwrap();
+        assert_done(&output);
+        assert!(kills > 0);
+        assert_same_streams(&queue.out("whole"), &queue.out(signal));
+        queue.assert_clean(signal);
+        let charges = fs::read_to_string(queue.out(signal).join("charges")).unwrap_or_default();
+        assert!(!charges.contains("convicted"), "{charges}");
     }
-    let output = guard.wait_with_output().unwrap();
-    assert_done(&output);
-    assert!(kills > 0);
-    assert_same_streams(&queue.out("whole"), &queue.out("killed"));
-    queue.assert_clean("killed");
-    let charges = fs::read_to_string(queue.out("killed").join("charges")).unwrap_or_default();
-    assert!(!charges.contains("convicted"), "{charges}");
 }
 
 /// A guard that is killed takes the engine with it, and the next run goes on.

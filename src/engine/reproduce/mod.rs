@@ -16,7 +16,7 @@ pub use find::struck;
 pub use part::{Death, PartAgain, PartOfRun, deaths};
 
 use super::board::{Board, InHand};
-use super::fence::{self, End, as_worker};
+use super::child::{Bounds, Child, End, Sign, as_worker};
 use super::isolate::{self, Fault, Stage};
 use super::message::Walk;
 use super::walk::Trial;
@@ -27,7 +27,6 @@ use crate::queue::{Frames, QueueError};
 use crate::spool::folder::RunFolder;
 use crate::spool::plan::{self, Plan};
 use crate::spool::{Counts, SpoolError, Sync};
-use crate::sys;
 use find::Held;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -96,20 +95,14 @@ fn in_a_process<R: Serialize + DeserializeOwned>(
     run: impl FnOnce(Board<'static>) -> Result<R, EngineError>,
 ) -> Result<Result<R, Died>, EngineError> {
     let board = new_board(1, 0)?;
-    let guard = rustix::process::getpid();
-    let (hear, mut tell) = io::pipe().map_err(EngineError::Process)?;
-    let data_bytes_max = fence::data_bytes_max(fence);
-    let child = sys::split(|| {
-        let bounded = fence::bound(guard, data_bytes_max).map_err(EngineError::Process);
-        let result = bounded.and_then(|()| run(board)).map_err(|error| error.to_string());
+    let mut child = Child::split(Bounds::of(fence), board, 0..1, |mut tell| {
+        let result = run(board).map_err(|error| error.to_string());
         let words = serde_json::to_vec(&result).map_err(io::Error::other);
         u8::from(words.and_then(|words| tell.write_all(&words)).is_err())
-    });
-    // The end of the other process is heard of when nobody can write any more.
-    drop(tell);
-    let child = child.map_err(EngineError::Process)?;
+    })?;
     let broken = |error: &dyn Display| EngineError::Process(io::Error::other(error.to_string()));
-    match fence::watch(child, hear, board, fence.message_timeout, &mut || Ok(()))? {
+    while !matches!(child.listen()?, Sign::Over) {}
+    match child.end()? {
         End::Said(words) => serde_json::from_slice::<Result<R, String>>(&words)
             .map_err(|error| broken(&error))?
             .map(Ok)

@@ -9,7 +9,7 @@ use super::capsule::differences;
 use super::{Died, ReproduceError, in_a_process};
 use crate::directory::Directory;
 use crate::engine::board::Board;
-use crate::engine::fence::as_worker;
+use crate::engine::child::as_worker;
 use crate::engine::isolate::{self, Fault, Stage};
 use crate::engine::message::Walk;
 use crate::engine::walk::Trial;
