@@ -143,6 +143,8 @@ pub const MESSAGE_BYTES_PER_S: u64 = 16 << 20;
 pub const DISK_PATIENCE: u32 = 60;
 /// Milliseconds between two looks at the board.
 pub const WATCH_MS: u64 = 50;
+/// Milliseconds after which an engine has begun: another process is made ready then, not before.
+pub const START_MS: u64 = 2;
 /// Times that a message is tried alone whose process somebody else may have killed.
 pub const TRIALS_MAX: u32 = 3;
 /// Deaths that a message may have been in hand at and that nobody was convicted of; after that its

@@ -74,9 +74,6 @@ impl Child {
         desks: Range<usize>,
         run: impl FnOnce(PipeWriter) -> u8,
     ) -> Result<Self, EngineError> {
-        for desk in desks.clone() {
-            board.announce(desk, None, (0, 0));
-        }
         let (hear, tell) = io::pipe().map_err(EngineError::Process)?;
         let guard = rustix::process::getpid();
         // The end of the new one is heard of when nobody can write any more: here it's moved away.
@@ -89,9 +86,18 @@ impl Child {
         Ok(Self { process, hear, words: Vec::new(), desks, watch, hung: Vec::new() })
     }
 
-    /// Waits for a sign of it, a moment at most.
-    pub(super) fn listen(&mut self) -> Result<Sign, EngineError> {
-        if !wait(&self.hear).map_err(EngineError::Process)? {
+    /// It will tell what it has in hand at other desks, where nothing is from now on.
+    pub(super) fn sit_down(&mut self, desks: Range<usize>) {
+        self.watch.seen = vec![None; desks.len()];
+        self.desks = desks;
+        for desk in self.desks.clone() {
+            self.watch.board.announce(desk, None, (0, 0));
+        }
+    }
+
+    /// Waits for a sign of it, for so long.
+    pub(super) fn listen(&mut self, wait_ms: u64) -> Result<Sign, EngineError> {
+        if !wait(&self.hear, wait_ms).map_err(EngineError::Process)? {
             if self.hung.is_empty() {
                 self.hung = self.watch.look(self.desks.clone());
                 if !self.hung.is_empty() {
@@ -151,8 +157,8 @@ pub(super) fn signal_name(signal: i32) -> String {
 
 /// Waits a moment for the end of who has the other end of a pipe; true when that has come, or
 /// words of theirs.
-fn wait(pipe: &PipeReader) -> io::Result<bool> {
-    let nanos = i64::try_from(limits::WATCH_MS * 1_000_000).unwrap_or(i64::MAX);
+fn wait(pipe: &PipeReader, ms: u64) -> io::Result<bool> {
+    let nanos = i64::try_from(ms * 1_000_000).unwrap_or(i64::MAX);
     let moment = Timespec { tv_sec: 0, tv_nsec: nanos };
     match rustix::event::poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&moment)) {
         Ok(ready) => Ok(ready > 0),

@@ -25,8 +25,8 @@ use crate::spool::Sync;
 use crate::spool::charges::{Charge, Charges, Verdict};
 use crate::{limits, sys};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
-use std::io::{self, PipeWriter, Write as _};
+use std::collections::{HashMap, HashSet};
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -82,9 +82,12 @@ pub fn supervise(
         errors: Vec::new(),
         deaths: 0,
         suspicions: HashMap::new(),
+        ready: None,
         progress,
     };
-    guard.watch_over_all()
+    let summary = guard.watch_over_all();
+    guard.dismiss();
+    summary
 }
 
 struct Guard<'g> {
@@ -101,18 +104,36 @@ struct Guard<'g> {
     deaths: usize,
     /// Deaths that a message was in hand at, and nobody was convicted of.
     suspicions: HashMap<(u32, u64), u32>,
+    /// Once an engine has died: who does what comes next.
+    ready: Option<Ready>,
     progress: &'g mut dyn FnMut(&Progress),
 }
 
+/// A process that was split off before it is needed, and waits for its order.
+struct Ready {
+    child: Child,
+    order: PipeWriter,
+    /// How many convictions it knows of.
+    convictions: usize,
+}
+
+/// What a process is to do, and what it can't know of if it was split off before.
+#[derive(Deserialize, Serialize)]
+struct Order {
+    work: Work,
+    convicted: Vec<Charge>,
+    given_up: HashSet<u32>,
+}
+
 /// What a process is split off for.
-#[derive(Clone, Copy)]
-enum Work<'w> {
+#[derive(Deserialize, Serialize)]
+enum Work {
     /// All that is left.
     Rest,
     /// A part, and nothing beside it.
     Part(u32),
     /// Messages that are tried, one after the other.
-    Trial(&'w [Charge]),
+    Trial(Vec<Charge>),
 }
 
 /// A message that was tried while its engine was on its way down.
@@ -258,7 +279,7 @@ impl Guard<'_> {
             if suspects.is_empty() {
                 return Ok(false);
             }
-            let (survivors, death) = match self.watch(Work::Trial(&suspects))?.0 {
+            let (survivors, death) = match self.watch(Work::Trial(suspects.clone()))?.0 {
                 End::Said(_) => (suspects.len(), None),
                 End::Died(how, in_hand) => {
                     let last = in_hand.first().map(|(last, _)| *last);
@@ -317,14 +338,63 @@ impl Guard<'_> {
         Ok(self.charges.append(&[given_up], false)?)
     }
 
-    /// Splits a process off for this work.
-    fn split(&mut self, work: Work<'_>) -> Result<Child, EngineError> {
-        let desks = match work {
+    /// Splits a process off that waits for its order. Most of what that takes falls in the time of
+    /// another process so.
+    fn prepare(&mut self) -> Result<Ready, EngineError> {
+        let (hear, order) = io::pipe().map_err(EngineError::Process)?;
+        let mut order = Some(order);
+        let child = Child::split(self.bounds, self.board, 0..0, |tell| {
+            // In this process: that of the guard stays, and when it is closed no order comes.
+            order = None;
+            self.obey(hear, tell)
+        })?;
+        let convictions = self.charges.convictions().len();
+        let no_order = || EngineError::Process(io::Error::other("its pipe is gone"));
+        Ok(Ready { child, order: order.ok_or_else(no_order)?, convictions })
+    }
+
+    /// Has a process do this.
+    fn begin(&mut self, work: Work) -> Result<Child, EngineError> {
+        let ready = match self.ready.take() {
+            Some(ready) => ready,
+            None => self.prepare()?,
+        };
+        let Ready { mut child, mut order, convictions } = ready;
+        child.sit_down(match work {
             Work::Rest | Work::Part(_) => 0..self.workers,
             Work::Trial(_) => self.workers..self.board.workers(),
+        });
+        let convicted = self.charges.convictions().iter().skip(convictions).cloned().collect();
+        let words = Order { work, convicted, given_up: self.known.given_up.clone() };
+        let words = serde_json::to_vec(&words).map_err(io::Error::other);
+        // If it is gone, that is heard of as any end.
+        let _ = order.write_all(&words.map_err(EngineError::Process)?);
+        Ok(child)
+    }
+
+    /// Nothing comes next.
+    fn dismiss(&mut self) {
+        if let Some(Ready { child, order, .. }) = self.ready.take() {
+            drop(order);
+            // It has done nothing that could be heard of.
+            let _ = child.end();
+        }
+    }
+
+    /// In a process that was split off: waits for its order, and does what it says.
+    fn obey(&mut self, mut hear: PipeReader, tell: PipeWriter) -> u8 {
+        let mut words = Vec::new();
+        if hear.read_to_end(&mut words).is_err() || words.is_empty() {
+            return 0;
+        }
+        let Ok(Order { work, convicted, given_up }) = serde_json::from_slice(&words) else {
+            return 1;
         };
-        let (bounds, board) = (self.bounds, self.board);
-        Child::split(bounds, board, desks, |tell| match work {
+        for charge in &convicted {
+            self.known.convict(charge);
+        }
+        self.known.given_up = given_up;
+        match work {
             Work::Rest => self.engine(tell),
             Work::Part(part) => {
                 // In this process, all others are.
@@ -332,8 +402,8 @@ impl Guard<'_> {
                 self.known.given_up.remove(&part);
                 self.engine(tell)
             }
-            Work::Trial(suspects) => self.try_each(suspects),
-        })
+            Work::Trial(suspects) => self.try_each(&suspects),
+        }
     }
 
     /// In the process of the engine: does what is left, and says how it went.
@@ -341,8 +411,11 @@ impl Guard<'_> {
         #[cfg(feature = "fault-injection")]
         super::inject::begin_engine();
         sys::tell_faults(&tell);
-        let (settings, board) = (self.settings, self.board);
-        let result = work(self.run, self.directory, settings, board, &self.known, &mut |_| {});
+        let (settings, board, known) = (self.settings, self.board, &self.known);
+        // What was committed since this process was split off.
+        let result = self.run.take_over(false);
+        let result = result
+            .and_then(|()| work(self.run, self.directory, settings, board, known, &mut |_| {}));
         let (errors, workers_lost, has_failed) = match result {
             Ok(summary) => (summary.errors, summary.workers_lost, false),
             Err(error) => (vec![error], 0, true),
@@ -381,23 +454,31 @@ impl Guard<'_> {
         0
     }
 
-    /// Splits a process off for this work and waits for its end; tells meanwhile how far all is,
-    /// and tries what the engine is dying of.
-    fn watch(&mut self, work: Work<'_>) -> Result<(End, Option<Tried>), EngineError> {
-        let mut child = self.split(work)?;
+    /// Has a process do this work and waits for its end; tells meanwhile how far all is, and tries
+    /// what the engine is dying of.
+    fn watch(&mut self, work: Work) -> Result<(End, Option<Tried>), EngineError> {
+        let (is_rest, is_trial) = (matches!(work, Work::Rest), matches!(work, Work::Trial(_)));
+        let mut child = self.begin(work)?;
         let mut tried = None;
+        if is_trial && self.board.has_seen_death() {
+            self.ready = Some(self.prepare()?);
+        }
         loop {
-            match child.listen()? {
+            let is_next_ready = self.ready.is_some() || !self.board.has_seen_death();
+            let wait_ms = if is_next_ready { limits::WATCH_MS } else { limits::START_MS };
+            match child.listen(wait_ms)? {
+                Sign::None if !is_next_ready => self.ready = Some(self.prepare()?),
                 Sign::None => {
                     if self.settings.stop.0.load(Ordering::Relaxed) {
                         self.board.ask_to_stop();
                     }
-                    if !matches!(work, Work::Trial(_)) && self.run.hear()? {
+                    if !is_trial && self.run.hear()? {
                         (self.progress)(&self.run.progress());
                     }
                 }
                 Sign::Fault(thread, signal) => {
-                    if matches!(work, Work::Rest) && tried.is_none() {
+                    if is_rest && tried.is_none() {
+                        self.board.see_death();
                         tried = self.try_early(thread, signal)?;
                     }
                 }

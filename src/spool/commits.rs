@@ -121,8 +121,8 @@ impl Log {
         Ok(Self { file: open().map_err(failed)?, line: Vec::new(), length: good })
     }
 
-    /// Cuts off what is behind the `good` bytes that [`read`] has found: a line that a process
-    /// which died has torn. `sync` waits until what is left is on the disk.
+    /// Takes the log over from another process, with the `good` bytes that [`read`] has found: cuts
+    /// off what is behind them, a line that was torn. `sync` waits until the rest is on the disk.
     ///
     /// # Errors
     /// The system says so.
@@ -134,7 +134,9 @@ impl Log {
             }
             if is_torn || sync { self.file.sync_all() } else { Ok(()) }
         };
-        cut().map_err(SpoolError::write(&run.join(NAME)))
+        cut().map_err(SpoolError::write(&run.join(NAME)))?;
+        self.length = good;
+        Ok(())
     }
 
     /// Bytes that the log has now: less than were read of it, where lines were taken back since.
@@ -223,5 +225,24 @@ mod tests {
         altered[12] ^= 1;
         std::fs::write(&path, &altered).unwrap();
         assert!(matches!(read(folder.path()), Err(SpoolError::Altered { .. })));
+    }
+
+    /// What can't be written is taken back, and nothing that another process has committed.
+    #[test]
+    fn who_takes_a_log_over_takes_back_its_own_lines_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let mut log = Log::open(folder.path(), 0, Sync::Commit).unwrap();
+        let mut other = Log::open(folder.path(), 0, Sync::Commit).unwrap();
+        other.append(&[commit(2), commit(0)], true).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&whole, &b"0123 torn"[..]].concat()).unwrap();
+        let good = whole.len() as u64;
+        log.cut(folder.path(), good, true).unwrap();
+        // What `append_synced` cuts the file back to.
+        assert_eq!((log.length, std::fs::read(&path).unwrap()), (good, whole));
+        log.append(&[commit(7)], true).unwrap();
+        let (commits, good) = read(folder.path()).unwrap();
+        assert_eq!((commits, good), (vec![commit(2), commit(0), commit(7)], log.length));
     }
 }

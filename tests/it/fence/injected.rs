@@ -5,7 +5,7 @@ use inqueue_gen::Format;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Every kind of death, with what the event says of it. Memory ends in an abort, as the stack
 /// does.
@@ -160,6 +160,30 @@ fn a_shorter_row_is_bad_mail() {
     let output = mail.run("run", &["--workers", "2"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert_eq!(quarantined(&mail.out("run")), 19);
+}
+
+/// What is made ready for the next death waits beside the engine, and may be killed: nobody is
+/// condemned of that, and the bytes are the same.
+#[test]
+fn who_waits_for_an_order_may_be_killed() {
+    let of = |number| (number % 20 == 7).then_some("segv:decide");
+    let mail = Mail::new(&(0..400).map(of).collect::<Vec<_>>());
+    let options = ["--part-size", "2K", "--workers", "2"];
+    assert_eq!(mail.run("whole", &options).status.code(), Some(3));
+    let mut guard = mail.command("killed", &options).stdout(Stdio::piped()).spawn().unwrap();
+    // A third time would convict whom it strikes, if each strikes the same message's trial.
+    let mut kills = 0;
+    while kills < 2 && guard.try_wait().unwrap().is_none() {
+        if let [_, .., last] = super::children(guard.id()).as_slice() {
+            kills += u32::from(super::send("-KILL", *last));
+        }
+    }
+    let output = guard.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), kills), (Some(3), 2), "{}", text(&output.stderr));
+    assert_same_streams(&mail.out("whole"), &mail.out("killed"));
+    let report = audit(&mail.out("killed"), None);
+    assert_eq!(["lost", "doubled", "wrong"].map(|k| report[k].as_u64()), [Some(0); 3]);
+    assert_eq!(quarantined(&mail.out("killed")), 20);
 }
 
 /// A death in a report makes a dead letter of it, one in an event leaves an event made from
