@@ -234,7 +234,10 @@ impl Part {
             let &[written, records, seal, tail] = words else { continue };
             let tail = usize::try_from(tail).ok().and_then(|len| tails.split_off(..len));
             let buffer = self.streams.get_mut(stream);
-            buffer.data.extend_from_slice(tail.unwrap_or_default());
+            if let Some(tail) = tail.filter(|tail| !tail.is_empty()) {
+                buffer.have_room();
+                buffer.data.extend_from_slice(tail);
+            }
             buffer.written = written;
             buffer.records = records;
             buffer.seal = u32::try_from(seal).unwrap_or_default();
