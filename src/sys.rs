@@ -149,9 +149,10 @@ pub const FAULT_BYTES: usize = 6;
 static TELL: AtomicI32 = AtomicI32::new(-1);
 static BEFORE: OnceLock<[libc::sigaction; FAULTS.len()]> = OnceLock::new();
 
-/// Has each thread of this process that commits a fault ([`FAULTS`]) say so in a pipe, before the
-/// process ends of it as it would have without that: its end is heard of only when the system has
-/// taken it down, which takes longer. Once in a process; where a system refuses, nothing is told.
+/// Has each thread of this process that commits a fault (SIGSEGV, SIGBUS, SIGILL, SIGABRT) say so
+/// in a pipe, before the process ends of it as it would have without that: its end is heard of only
+/// when the system has taken it down, which takes longer. Once in a process; where a system
+/// refuses, nothing is told.
 pub fn tell_faults(pipe: &PipeWriter) {
     let old = FAULTS.map(|signal| {
         // SAFETY: zeroes are an action: the default one, without flags.

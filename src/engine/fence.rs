@@ -6,9 +6,13 @@
 //! may die: who dies alone is convicted, and struck by that fault from then on (`isolate`), as if
 //! it had panicked. All others are innocent; where a message is in hand at death after death, and
 //! none dies alone, its part is done with nothing beside it, and given up if that dies too. Then
-//! the engine is split off again, and goes on with what isn't committed, from saved states. Not
-//! here: what becomes of a message that was struck (`message`). Invariants: the guard has one
-//! thread, and touches no mail; a guard that is killed takes the engine with it.
+//! the engine is split off again, and goes on with what isn't committed, from saved states.
+//!
+//! Once one has died, time is saved: the message of a thread that tells of its own fault is tried
+//! while the system takes the engine down, and the next process is made ready before it is needed.
+//! Not here: what becomes of a message that was struck (`message`), and how a process is heard of
+//! (`child`). Invariants: the guard has one thread, and touches no mail; a guard that is killed
+//! takes all others with it; no two processes but trials are at work at once.
 
 use super::board::{Board, InHand};
 use super::child::{Bounds, Child, End, Sign, as_worker, signal_name};
@@ -290,15 +294,16 @@ impl Guard<'_> {
                     let at = suspects.iter().position(is_it);
                     let at = at.or_else(|| suspects.iter().position(is_of));
                     let stage = Stage::of_number(last.map_or(0, |last| last.stage));
-                    (at.unwrap_or(0), Some((how, stage)))
+                    let is_its_own = last.is_some() && !SENT.contains(&how.as_str());
+                    (at.unwrap_or(0), Some((how, stage, is_its_own)))
                 }
             };
             if survivors > 0 {
                 self.acquit(suspects.drain(..survivors))?;
                 deaths = 0;
-            } else if let Some((how, stage)) = death {
+            } else if let Some((how, stage, is_its_own)) = death {
                 deaths += 1;
-                if !SENT.contains(&how.as_str()) || deaths == limits::TRIALS_MAX {
+                if is_its_own || deaths == limits::TRIALS_MAX {
                     self.convict(Charge { end: how, ..suspects.remove(0) }, stage)?;
                     self.acquit(suspects.into_iter())?;
                     return Ok(true);
@@ -460,14 +465,19 @@ impl Guard<'_> {
         let (is_rest, is_trial) = (matches!(work, Work::Rest), matches!(work, Work::Trial(_)));
         let mut child = self.begin(work)?;
         let mut tried = None;
-        if is_trial && self.board.has_seen_death() {
-            self.ready = Some(self.prepare()?);
+        // While the engine begins, making another ready would be in its way; a trial is soon over.
+        let mut is_next_wanted = self.board.has_seen_death();
+        if is_next_wanted && is_trial {
+            self.ready = self.prepare().ok();
+            is_next_wanted = false;
         }
         loop {
-            let is_next_ready = self.ready.is_some() || !self.board.has_seen_death();
-            let wait_ms = if is_next_ready { limits::WATCH_MS } else { limits::START_MS };
-            match child.listen(wait_ms)? {
-                Sign::None if !is_next_ready => self.ready = Some(self.prepare()?),
+            match child.listen(if is_next_wanted { limits::START_MS } else { limits::WATCH_MS })? {
+                Sign::None if is_next_wanted => {
+                    // Where there is no room for it now, there may be when it is needed.
+                    self.ready = self.prepare().ok();
+                    is_next_wanted = false;
+                }
                 Sign::None => {
                     if self.settings.stop.0.load(Ordering::Relaxed) {
                         self.board.ask_to_stop();
@@ -479,6 +489,7 @@ impl Guard<'_> {
                 Sign::Fault(thread, signal) => {
                     if is_rest && tried.is_none() {
                         self.board.see_death();
+                        is_next_wanted = false;
                         tried = self.try_early(thread, signal)?;
                     }
                 }

@@ -99,6 +99,7 @@ pub(super) fn faults() -> Struck {
         command: &command,
         check: &check,
         between: &goes_on,
+        step: 1,
         log: "/run/drain",
     };
     bench.strike_all()

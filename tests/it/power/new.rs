@@ -16,6 +16,8 @@ const CHANCES: u64 = 4;
 /// One of so many folders that are left is tried with the real binary, and each that has other
 /// names than those before.
 const TRIED: usize = 100;
+/// One in so many of a post office's calls is struck, with each error others.
+const STEP: usize = 16;
 
 fn made(root: &Path, format: Format, hazards: &str, messages: u64) -> PathBuf {
     let hazards = Mix::parse(hazards).unwrap();
@@ -170,18 +172,25 @@ pub(super) fn faults() -> Vec<(Struck, (&'static str, usize))> {
         ("eml", ("syncfs EIO", 1)),
     ] {
         let format = Format::Segment;
-        all.push((faults_of(format, "new", |queue, base| convert(queue, to, base)), least));
+        all.push((faults_of(format, "new", 1, |queue, base| convert(queue, to, base)), least));
     }
-    let kinds = faults_of(Format::Segment, "new/ledger.jsonl", |queue, base| {
-        salvage(queue, Format::Segment, base)
-    });
-    all.push((kinds, ("rename EIO", 1)));
+    all.push((faults_of_a_salvage(Format::Segment, 1), ("rename EIO", 1)));
     all
+}
+
+/// The same of the salvage of a post office, which makes hundreds of files.
+pub(super) fn faults_of_an_office() -> Struck {
+    faults_of_a_salvage(Format::PostOffice, STEP)
+}
+
+fn faults_of_a_salvage(format: Format, step: usize) -> Struck {
+    faults_of(format, "new/ledger.jsonl", step, |queue, base| salvage(queue, format, base))
 }
 
 fn faults_of(
     format: Format,
     finished: &str,
+    step: usize,
     command: impl Fn(&Path, &Path) -> Command + Sync,
 ) -> Struck {
     let folder = tempfile::tempdir().unwrap();
@@ -205,6 +214,7 @@ fn faults_of(
         check: &check,
         between: &between,
         log: "/none",
+        step,
     };
     bench.strike_all()
 }

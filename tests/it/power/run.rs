@@ -74,6 +74,7 @@ pub(super) fn faults() -> Struck {
         command: &command,
         check: &check,
         between: &goes_on,
+        step: 1,
         log: "/commits",
     };
     bench.strike_all()

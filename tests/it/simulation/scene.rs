@@ -32,8 +32,10 @@ const HAZARDS: [&str; 18] = [
     "list-expansion",
     "empty-message",
 ];
-/// Faults that end the process. Hanging and taking all memory take too long.
-const DEATHS: [&str; 4] = ["fault-segv", "fault-bus", "fault-abort", "fault-stack"];
+/// Faults that end the process; the last two take long, and are drawn once in [`SELDOM`] times.
+const DEATHS: [&str; 6] =
+    ["fault-segv", "fault-bus", "fault-abort", "fault-stack", "fault-oom", "fault-hang"];
+const SELDOM: u64 = 16;
 
 /// A queue, and its undisturbed run.
 pub(super) struct Scene {
@@ -42,6 +44,8 @@ pub(super) struct Scene {
     part_size: u64,
     /// Some message ends its process.
     pub(super) is_deadly: bool,
+    /// Some message never ends.
+    is_hanging: bool,
     is_damaged: bool,
     messages: u64,
     /// How the undisturbed run has ended.
@@ -61,7 +65,7 @@ impl Scene {
         };
         let more = if numbers.below(5) == 0 { 56 } else { 16 };
         let messages = 5 + numbers.below(more);
-        let (hazards, is_deadly) = hazards(&mut numbers);
+        let (hazards, death) = hazards(&mut numbers);
         let options = Options {
             messages,
             seed: number,
@@ -74,7 +78,8 @@ impl Scene {
         // A post office that is damaged is the business of `postoffice/damage.rs`.
         let is_damaged = format != Format::PostOffice && numbers.below(4) == 0;
         let mut scene = Self::make(folder, number, &options, part_size);
-        scene.is_deadly = is_deadly;
+        scene.is_deadly = death.is_some();
+        scene.is_hanging = death == Some("fault-hang");
         if is_damaged {
             scene.is_damaged = true;
             damage(&scene.queue(), &mut numbers);
@@ -104,6 +109,7 @@ impl Scene {
             format: options.format,
             part_size,
             is_deadly: false,
+            is_hanging: false,
             is_damaged: false,
             messages: options.messages,
             code: None,
@@ -112,7 +118,8 @@ impl Scene {
 
     /// Runs it undisturbed.
     fn run(&mut self) {
-        let output = self.command(&self.whole()).args(["--workers", "1"]).output().unwrap();
+        let mut command = self.command(&self.whole());
+        let output = command.args(["--workers", "1"]).args(self.fence()).output().unwrap();
         assert_done(&output);
         self.code = output.status.code();
         self.check(&self.whole());
@@ -145,6 +152,12 @@ impl Scene {
         command
     }
 
+    /// What a guard is told. Threads wait for their turn with a message in hand: no time is short.
+    pub(super) const fn fence(&self) -> [&'static str; 4] {
+        let timeout = if self.is_hanging { "1s" } else { "10m" };
+        ["--message-timeout", timeout, "--memory-limit", "128M"]
+    }
+
     /// About how many points a run of it has.
     pub(super) fn points(&self) -> u64 {
         let plan = fs::read(self.whole().join("plan.json")).unwrap();
@@ -173,8 +186,8 @@ impl Scene {
     }
 }
 
-/// A mix of hazards, and whether one of them ends the process.
-fn hazards(numbers: &mut Numbers) -> (String, bool) {
+/// A mix of hazards, and which of them ends the process.
+fn hazards(numbers: &mut Numbers) -> (String, Option<&'static str>) {
     let mut named: Vec<(&str, u64)> = Vec::new();
     for _ in 0..=numbers.below(4) {
         let drawn = usize::try_from(numbers.below(HAZARDS.len() as u64)).unwrap();
@@ -183,15 +196,16 @@ fn hazards(numbers: &mut Numbers) -> (String, bool) {
     if numbers.below(2) == 0 {
         named.push(("fault-panic", 20 + numbers.below(80)));
     }
-    let is_deadly = numbers.below(4) == 0;
-    if is_deadly {
-        let drawn = usize::try_from(numbers.below(DEATHS.len() as u64)).unwrap();
-        named.push((DEATHS[drawn], 20 + numbers.below(60)));
-    }
+    let death = (numbers.below(4) == 0).then(|| {
+        let is_seldom = numbers.below(SELDOM) == 0;
+        let (all, share) = if is_seldom { (&DEATHS[4..], 100) } else { (&DEATHS[..4], 20) };
+        (all[usize::try_from(numbers.below(all.len() as u64)).unwrap()], share + numbers.below(60))
+    });
+    named.extend(death);
     named.sort_unstable();
     named.dedup_by_key(|(name, _)| *name);
     let shares = named.iter().map(|(name, share)| format!("{name}=0.{share:03}"));
-    (shares.collect::<Vec<_>>().join(","), is_deadly)
+    (shares.collect::<Vec<_>>().join(","), death.map(|(death, _)| death))
 }
 
 /// Changes, cuts off or doubles bytes of the queue's file, or of some of its files.

@@ -39,6 +39,8 @@ pub(super) struct Tried {
     engines_killed: u64,
     power_failures: u64,
     given_up: u64,
+    /// Messages that never ended.
+    hung: u64,
     /// All that happened, where it is one story.
     pub(super) log: Vec<u8>,
 }
@@ -53,15 +55,17 @@ impl Tried {
         self.engines_killed += other.engines_killed;
         self.power_failures += other.power_failures;
         self.given_up += other.given_up;
+        self.hung += other.hung;
     }
 
     pub(super) fn said(&self) -> String {
         let Self { seeds, twice, processes, points, killed, .. } = self;
         let (engines, power, given_up) = (self.engines_killed, self.power_failures, self.given_up);
+        let hung = self.hung;
         format!(
             "{seeds} seeds ({twice} of them twice), {processes} processes, {points} points, \
              {killed} runs killed and {engines} engines alone, {power} power failures, {given_up} \
-             parts given up"
+             parts given up, {hung} messages that hung"
         )
     }
 
@@ -71,6 +75,7 @@ impl Tried {
         let said = self.said();
         assert!(self.points > self.seeds * 100, "{said}");
         assert!(self.killed > tenth && self.engines_killed > tenth, "{said}");
+        assert!(self.hung > 0, "{said}");
         assert!(self.power_failures > tenth && self.twice >= self.seeds / 16, "{said}");
     }
 }
@@ -154,6 +159,8 @@ impl<'s> Story<'s> {
             disk.restart();
         }
         self.compare(&base.join("run"), &disk);
+        let charges = fs::read(base.join("run/charges")).unwrap_or_default();
+        tried.hung += count(&charges, br#""end":"hang","verdict":"convicted""#);
         fs::remove_dir_all(&base).unwrap();
         tried
     }
@@ -170,7 +177,7 @@ impl<'s> Story<'s> {
         let mut command = self.scene.command(&self.base().join("run"));
         command.args(["--workers", &self.workers.to_string(), "--sync", self.sync]);
         if self.is_supervised {
-            command.args(["--message-timeout", "10m"]);
+            command.args(self.scene.fence());
         } else {
             command.arg("--no-supervisor");
         }
