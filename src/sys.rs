@@ -1,6 +1,6 @@
 //! What the operating system, the allocator and the processor give only through `unsafe`: maps of
-//! files and reading them ahead, memory that two processes share, a second process, what is fetched
-//! into caches. The one file with `unsafe`.
+//! files and reading them ahead, memory that two processes share, a second process, a handler of
+//! the signals that it may die of, what is fetched into caches. The one file with `unsafe`.
 //!
 //! Not here: what maps hold and what processes do (`queue/bytes.rs`, `engine/board.rs`,
 //! `engine/fence.rs`). Invariants: a map of a file is never written to; a process is split in two

@@ -114,7 +114,7 @@ impl<'w> Board<'w> {
     }
 
     /// Says which of the system's threads a worker is.
-    pub(super) fn sit_down(&self, worker: usize, thread: u32) {
+    pub(super) fn seat(&self, worker: usize, thread: u32) {
         self.store(HEAD + worker * WORKER + 3, u64::from(thread), Ordering::Relaxed);
     }
 

@@ -87,7 +87,7 @@ impl Child {
     }
 
     /// It will tell what it has in hand at other desks, where nothing is from now on.
-    pub(super) fn sit_down(&mut self, desks: Range<usize>) {
+    pub(super) fn assign(&mut self, desks: Range<usize>) {
         self.watch.seen = vec![None; desks.len()];
         self.desks = desks;
         for desk in self.desks.clone() {

@@ -365,7 +365,7 @@ impl Guard<'_> {
             None => self.prepare()?,
         };
         let Ready { mut child, mut order, convictions } = ready;
-        child.sit_down(match work {
+        child.assign(match work {
             Work::Rest | Work::Part(_) => 0..self.workers,
             Work::Trial(_) => self.workers..self.board.workers(),
         });

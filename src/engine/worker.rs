@@ -41,7 +41,7 @@ pub(super) fn work(
     tell: &Sender<Told>,
 ) {
     let thread = rustix::thread::gettid().as_raw_pid();
-    context.board.sit_down(worker, thread.cast_unsigned());
+    context.board.seat(worker, thread.cast_unsigned());
     let mut farewell = Farewell { tell, worker, in_hand: None };
     let mut walk = Walk::new(context, worker);
     let mut buffers = Buffers::default();
