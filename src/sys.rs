@@ -193,8 +193,8 @@ extern "C" fn tell_fault(signal: c_int, info: *mut libc::siginfo_t, _context: *m
         // SAFETY: the bytes are there. What can't be told is heard of at the end.
         unsafe { libc::write(TELL.load(Ordering::Relaxed), told.as_ptr().cast(), told.len()) };
     }
-    let before = BEFORE.get().into_iter().flatten();
-    for (_, old) in FAULTS.iter().zip(before).filter(|(one, _)| **one == signal) {
+    let mut before = FAULTS.iter().zip(BEFORE.get().into_iter().flatten());
+    if let Some((_, old)) = before.find(|(one, _)| **one == signal) {
         // SAFETY: the action was given by the system.
         unsafe { libc::sigaction(signal, &raw const *old, std::ptr::null_mut()) };
     }

@@ -1,5 +1,5 @@
-//! The board: what each worker has in hand, and how far uncommitted parts are, in memory that
-//! outlives the process that writes it.
+//! The board: what each worker has in hand, which thread it is, and how far uncommitted parts are,
+//! in memory that outlives the process that writes it.
 //!
 //! Words alone, without a lock: a place has one writer, and who reads it does so when the writer
 //! has ended, or takes what it sees as a guess. Not here: who reads it and why (`fence`), and what

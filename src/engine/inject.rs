@@ -8,7 +8,8 @@
 //! `*N`, it strikes N times, whatever the process; `@engine`, it doesn't strike where it is tried
 //! alone; `+N`, in the engine it waits until N have come to where they strike. The environment says
 //! more, in `INQUEUE_FAULTS`: `off`, no marker strikes, as if all were mended; a kind: each marker
-//! is of this one; `KIND:engine`: the engine dies of it as it begins.
+//! is of this one; `KIND:engine`: the engine dies of it as it begins; `KIND*N:trial`: the first N
+//! trials do.
 
 use super::isolate::Stage;
 use crate::mail::content::Content;
@@ -36,6 +37,12 @@ pub(super) fn begin() {
 /// In the process of a trial.
 pub(super) fn begin_trial() {
     IS_TRIAL.store(true, Ordering::Relaxed);
+    if let Some(kind) = asked().strip_suffix(":trial") {
+        let (kind, times) = numbered(kind, '*');
+        if times.is_none_or(|times| count(0) < times) {
+            die(kind, "trial");
+        }
+    }
 }
 
 /// In the process of the engine.

@@ -191,6 +191,25 @@ fn an_engine_that_dies_with_nothing_in_hand_ends_the_run() {
     }
 }
 
+/// A trial that dies with nothing in hand says nothing of its message, but at the third time: then
+/// the message's part is given up.
+#[test]
+fn trials_that_die_with_nothing_in_hand_convict_nobody() {
+    for (trials, code) in [("abort*2:trial", 3), ("abort*3:trial", 1)] {
+        let mail = one_of_40("segv:decide");
+        said(&mail.run("whole", &SIZE), 3);
+        let said_first = said(&run(&mail, trials, "run", &SIZE), code);
+        assert_eq!(said_first["deaths"], 1);
+        let held: Vec<_> = verdicts(&mail, "run").into_values().collect();
+        let last = if code == 3 { "convicted" } else { "given-up" };
+        assert_eq!(held, [["charged", last]]);
+        assert_proven(&mail, "run", u64::from(code == 1));
+        said(&mail.run("run", &SIZE), 3);
+        assert_same_streams(&mail.out("whole"), &mail.out("run"));
+        assert_proven(&mail, "run", 0);
+    }
+}
+
 /// The two runs are the same, but for what the struck message's fault is called.
 fn assert_as_if_it_panicked(mail: &Mail, panicked: &str, died: &str) {
     let (panicked, died) = (mail.out(panicked), mail.out(died));
