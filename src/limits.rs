@@ -4,6 +4,8 @@
 //! widths of file formats (they stand with their format). Nothing in the library grows without a
 //! bound that stands here.
 
+use std::time::Duration;
+
 /// Longest local-part in octets (RFC 5321, 4.5.3.1.1).
 pub const LOCAL_PART_BYTES_MAX: usize = 64;
 /// Longest domain in octets (RFC 5321, 4.5.3.1.2).
@@ -141,10 +143,14 @@ pub const MESSAGE_TIMEOUT_S: u64 = 10;
 pub const MESSAGE_BYTES_PER_S: u64 = 16 << 20;
 /// Times the budget of a message that framing and writing may take: they wait for disks.
 pub const DISK_PATIENCE: u32 = 60;
-/// Milliseconds between two looks at the board.
-pub const WATCH_MS: u64 = 50;
-/// Milliseconds after which an engine has begun: another process is made ready then, not before.
-pub const START_MS: u64 = 2;
+/// Between two looks at the board.
+pub const WATCH: Duration = Duration::from_millis(50);
+/// After this an engine has begun: other processes are made ready then, not before.
+pub const START: Duration = Duration::from_millis(2);
+/// Between two looks whether a process that has told a fault is spent.
+pub const SPENT: Duration = Duration::from_micros(100);
+/// Processes that are made ready: who tries the message of the next death, and who goes on then.
+pub const READY_MAX: usize = 2;
 /// Times that a message is tried alone whose process somebody else may have killed.
 pub const TRIALS_MAX: u32 = 3;
 /// Deaths that a message may have been in hand at and that nobody was convicted of; after that its

@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How a process ended.
@@ -31,6 +32,8 @@ pub(super) struct Child {
     desks: Range<usize>,
     watch: Watch,
     hung: Vec<(InHand, u64)>,
+    /// The signal of the last fault that it has told.
+    told: Option<i32>,
 }
 
 /// How a process that is split off is bounded.
@@ -83,7 +86,7 @@ impl Child {
         });
         let process = process.map_err(EngineError::Process)?;
         let watch = Watch::new(board, bounds.message_timeout, desks.len());
-        Ok(Self { process, hear, words: Vec::new(), desks, watch, hung: Vec::new() })
+        Ok(Self { process, hear, words: Vec::new(), desks, watch, hung: Vec::new(), told: None })
     }
 
     /// It will tell what it has in hand at other desks, where nothing is from now on.
@@ -96,8 +99,8 @@ impl Child {
     }
 
     /// Waits for a sign of it, for so long.
-    pub(super) fn listen(&mut self, wait_ms: u64) -> Result<Sign, EngineError> {
-        if !wait(&self.hear, wait_ms).map_err(EngineError::Process)? {
+    pub(super) fn listen(&mut self, patience: Duration) -> Result<Sign, EngineError> {
+        if !wait(&self.hear, patience).map_err(EngineError::Process)? {
             if self.hung.is_empty() {
                 self.hung = self.watch.look(self.desks.clone());
                 if !self.hung.is_empty() {
@@ -110,12 +113,33 @@ impl Child {
         let mut said = [0; sys::FAULT_BYTES];
         let count = self.hear.read(&mut said).map_err(EngineError::Process)?;
         if let Some((thread, signal)) = sys::fault_of(said).filter(|_| count == said.len()) {
+            self.told = Some(signal);
             return Ok(Sign::Fault(thread, signal));
         }
         // Words are its last.
         self.words.extend(said.iter().take(count));
         self.hear.read_to_end(&mut self.words).map_err(EngineError::Process)?;
         Ok(Sign::Over)
+    }
+
+    /// How it ended, where it has told a fault and is spent: the system may take a while yet to take
+    /// it down.
+    pub(super) fn end_of_spent(&self) -> Result<Option<End>, EngineError> {
+        let Some(signal) = self.told.filter(|_| self.hung.is_empty() && is_spent(self.process)) else {
+            return Ok(None);
+        };
+        // Whoever handles a fault may end the process by another (a full stack ends in an abort):
+        // what it has told last is what it died of.
+        if wait(&self.hear, Duration::ZERO).map_err(EngineError::Process)? {
+            return Ok(None);
+        }
+        Ok(Some(End::Died(signal_name(signal), self.in_hand())))
+    }
+
+    /// What it has in hand.
+    fn in_hand(&self) -> Vec<(InHand, u64)> {
+        let in_hand = self.desks.clone().filter_map(|desk| self.watch.board.in_hand(desk));
+        in_hand.map(|(in_hand, (offset, _))| (in_hand, offset)).collect()
     }
 
     /// How it ended, when it is over.
@@ -137,10 +161,25 @@ impl Child {
             (Some(signal), _) => signal_name(signal),
             (None, code) => format!("exit code {}", code.unwrap_or_default()),
         };
-        let in_hand = self.desks.filter_map(|desk| self.watch.board.in_hand(desk));
-        let in_hand = in_hand.map(|(in_hand, (offset, _))| (in_hand, offset));
-        Ok(End::Died(how, in_hand.collect()))
+        Ok(End::Died(how, self.in_hand()))
     }
+}
+
+/// None of a process's threads has memory left (proc(5), `statm`: 0 pages): each is past its last
+/// call. False, too, where the system doesn't say.
+///
+/// Two looks, as a list that is read while threads end may lack some; what is still there when all
+/// of the first look are spent stands in the second.
+fn is_spent(process: Pid) -> bool {
+    let look = || {
+        let threads = std::fs::read_dir(format!("/proc/{process}/task")).ok()?;
+        let paths = threads.map(|thread| Some(thread.ok()?.path()));
+        let is_spent = |path: &PathBuf| {
+            std::fs::read(path.join("statm")).is_ok_and(|pages| pages.starts_with(b"0 "))
+        };
+        paths.map(|path| path.filter(is_spent)).collect::<Option<Vec<PathBuf>>>()
+    };
+    look().is_some_and(|first| !first.is_empty() && look() == Some(first))
 }
 
 /// Runs it in a thread as workers have it: a stack that one of them overflows with a message is
@@ -157,9 +196,8 @@ pub(super) fn signal_name(signal: i32) -> String {
 
 /// Waits a moment for the end of who has the other end of a pipe; true when that has come, or
 /// words of theirs.
-fn wait(pipe: &PipeReader, ms: u64) -> io::Result<bool> {
-    let nanos = i64::try_from(ms * 1_000_000).unwrap_or(i64::MAX);
-    let moment = Timespec { tv_sec: 0, tv_nsec: nanos };
+fn wait(pipe: &PipeReader, patience: Duration) -> io::Result<bool> {
+    let moment = Timespec { tv_sec: 0, tv_nsec: i64::from(patience.subsec_nanos()) };
     match rustix::event::poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&moment)) {
         Ok(ready) => Ok(ready > 0),
         // A signal: whoever sent it has set a flag.
@@ -208,7 +246,7 @@ impl Watch {
     /// What is in hand for too long, at these desks.
     fn look(&mut self, desks: Range<usize>) -> Vec<(InHand, u64)> {
         let now = Instant::now();
-        self.awake += (now - self.last).min(Duration::from_millis(limits::WATCH_MS * 2));
+        self.awake += (now - self.last).min(limits::WATCH * 2);
         self.last = now;
         let mut hung = Vec::new();
         for (desk, seen) in desks.zip(&mut self.seen) {
@@ -237,4 +275,24 @@ impl Watch {
 fn is_same(before: &InHand, now: &InHand) -> bool {
     let is_fenced = |in_hand: &InHand| Stage::of_number(in_hand.stage).is_fenced();
     before.place() == now.place() && is_fenced(before) == is_fenced(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{WaitId, WaitIdOptions};
+
+    #[test]
+    fn a_process_is_spent_when_it_has_died_and_not_before() {
+        let mut sleeper = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let process = Pid::from_child(&sleeper);
+        assert!(!is_spent(process));
+        sleeper.kill().unwrap();
+        // Dead, and not yet taken note of: as one is that its guard leaves to the system.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        rustix::process::waitid(WaitId::Pid(process), options).unwrap();
+        assert!(is_spent(process));
+        sleeper.wait().unwrap();
+        assert!(!is_spent(process), "there is none any more");
+    }
 }

@@ -9,7 +9,8 @@
 //! the engine is split off again, and goes on with what isn't committed, from saved states.
 //!
 //! Once one has died, time is saved: the message of a thread that tells of its own fault is tried
-//! while the system takes the engine down, and the next process is made ready before it is needed.
+//! at once; processes that do what comes next are made ready before they are needed; and a process
+//! that can do nothing any more isn't waited for while the system takes it down.
 //! Not here: what becomes of a message that was struck (`message`), and how a process is heard of
 //! (`child`). Invariants: the guard has one thread, and touches no mail; a guard that is killed
 //! takes all others with it; no two processes but trials are at work at once.
@@ -29,7 +30,7 @@ use crate::spool::Sync;
 use crate::spool::charges::{Charge, Charges, Verdict};
 use crate::{limits, sys};
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -86,7 +87,8 @@ pub fn supervise(
         errors: Vec::new(),
         deaths: 0,
         suspicions: HashMap::new(),
-        ready: None,
+        ready: Vec::new(),
+        spent: VecDeque::new(),
         progress,
     };
     let summary = guard.watch_over_all();
@@ -109,7 +111,9 @@ struct Guard<'g> {
     /// Deaths that a message was in hand at, and nobody was convicted of.
     suspicions: HashMap<(u32, u64), u32>,
     /// Once an engine has died: who does what comes next.
-    ready: Option<Ready>,
+    ready: Vec<Ready>,
+    /// Processes that can do nothing any more, and that the system takes down.
+    spent: VecDeque<Child>,
     progress: &'g mut dyn FnMut(&Progress),
 }
 
@@ -350,7 +354,9 @@ impl Guard<'_> {
         let mut order = Some(order);
         let child = Child::split(self.bounds, self.board, 0..0, |tell| {
             // In this process: that of the guard stays, and when it is closed no order comes.
+            // So do those of the others that are ready.
             order = None;
+            self.ready.clear();
             self.obey(hear, tell)
         })?;
         let convictions = self.charges.convictions().len();
@@ -360,7 +366,7 @@ impl Guard<'_> {
 
     /// Has a process do this.
     fn begin(&mut self, work: Work) -> Result<Child, EngineError> {
-        let ready = match self.ready.take() {
+        let ready = match self.ready.pop() {
             Some(ready) => ready,
             None => self.prepare()?,
         };
@@ -379,10 +385,13 @@ impl Guard<'_> {
 
     /// Nothing comes next.
     fn dismiss(&mut self) {
-        if let Some(Ready { child, order, .. }) = self.ready.take() {
+        for Ready { child, order, .. } in self.ready.drain(..) {
             drop(order);
             // It has done nothing that could be heard of.
             let _ = child.end();
+        }
+        for spent in self.spent.drain(..) {
+            let _ = spent.end();
         }
     }
 
@@ -407,7 +416,7 @@ impl Guard<'_> {
                 self.known.given_up.remove(&part);
                 self.engine(tell)
             }
-            Work::Trial(suspects) => self.try_each(&suspects),
+            Work::Trial(suspects) => self.try_each(&suspects, &tell),
         }
     }
 
@@ -438,9 +447,10 @@ impl Guard<'_> {
     }
 
     /// In a process of its own: walks each message through, and writes nothing.
-    fn try_each(&self, suspects: &[Charge]) -> u8 {
+    fn try_each(&self, suspects: &[Charge], tell: &PipeWriter) -> u8 {
         #[cfg(feature = "fault-injection")]
         super::inject::begin_trial();
+        sys::tell_faults(tell);
         isolate::install_hook();
         let (run, settings) = (&*self.run, &self.settings);
         let (plan, queues) = (&run.plan, &run.queues);
@@ -465,19 +475,24 @@ impl Guard<'_> {
         let (is_rest, is_trial) = (matches!(work, Work::Rest), matches!(work, Work::Trial(_)));
         let mut child = self.begin(work)?;
         let mut tried = None;
-        // While the engine begins, making another ready would be in its way; a trial is soon over.
-        let mut is_next_wanted = self.board.has_seen_death();
-        if is_next_wanted && is_trial {
-            self.ready = self.prepare().ok();
-            is_next_wanted = false;
+        // While the engine begins, making others ready would be in its way; a trial is soon over.
+        let mut are_wanted = self.board.has_seen_death();
+        if are_wanted && is_trial {
+            are_wanted = false;
+            if self.ready.is_empty() {
+                let ready = self.prepare();
+                self.ready.extend(ready);
+            }
         }
+        let mut is_explained = false;
         loop {
-            match child.listen(if is_next_wanted { limits::START_MS } else { limits::WATCH_MS })? {
-                Sign::None if is_next_wanted => {
+            are_wanted &= self.ready.len() < limits::READY_MAX;
+            match child.listen(patience(is_explained, are_wanted))? {
+                Sign::None if are_wanted => match self.prepare() {
+                    Ok(ready) => self.ready.push(ready),
                     // Where there is no room for it now, there may be when it is needed.
-                    self.ready = self.prepare().ok();
-                    is_next_wanted = false;
-                }
+                    Err(_) => are_wanted = false,
+                },
                 Sign::None => {
                     if self.settings.stop.0.load(Ordering::Relaxed) {
                         self.board.ask_to_stop();
@@ -489,13 +504,28 @@ impl Guard<'_> {
                 Sign::Fault(thread, signal) => {
                     if is_rest && tried.is_none() {
                         self.board.see_death();
-                        is_next_wanted = false;
+                        are_wanted = false;
                         tried = self.try_early(thread, signal)?;
                     }
+                    is_explained = is_trial || tried.as_ref().is_some_and(|one| one.is_convicted);
                 }
                 Sign::Over => return Ok((child.end()?, tried)),
             }
+            if is_explained && let Some(end) = child.end_of_spent()? {
+                self.leave(child)?;
+                return Ok((end, tried));
+            }
         }
+    }
+
+    /// Leaves a process that is spent to the system, which takes it down while others are at work.
+    /// Its memory is there until then: more than a trial and its engine aren't left.
+    fn leave(&mut self, spent: Child) -> Result<(), EngineError> {
+        self.spent.push_back(spent);
+        while self.spent.len() > 2 {
+            self.spent.pop_front().map(Child::end).transpose()?;
+        }
+        Ok(())
     }
 
     fn end(&mut self, report: Report) -> Result<Summary, EngineError> {
@@ -520,6 +550,15 @@ impl Guard<'_> {
             deaths: self.deaths,
             errors,
         })
+    }
+}
+
+/// How long to wait for a sign of a process: less for one whose end is known, and is awaited.
+const fn patience(is_explained: bool, are_wanted: bool) -> Duration {
+    match (is_explained, are_wanted) {
+        (true, _) => limits::SPENT,
+        (false, true) => limits::START,
+        (false, false) => limits::WATCH,
     }
 }
 

@@ -101,7 +101,7 @@ fn in_a_process<R: Serialize + DeserializeOwned>(
         u8::from(words.and_then(|words| tell.write_all(&words)).is_err())
     })?;
     let broken = |error: &dyn Display| EngineError::Process(io::Error::other(error.to_string()));
-    while !matches!(child.listen(limits::WATCH_MS)?, Sign::Over) {}
+    while !matches!(child.listen(limits::WATCH)?, Sign::Over) {}
     match child.end()? {
         End::Said(words) => serde_json::from_slice::<Result<R, String>>(&words)
             .map_err(|error| broken(&error))?
