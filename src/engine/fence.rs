@@ -364,6 +364,17 @@ impl Guard<'_> {
         Ok(Ready { child, order: order.ok_or_else(no_order)?, convictions })
     }
 
+    /// Makes processes ready, up to so many, one right after the other: that takes less than twice
+    /// what one takes. Where there is no room for one now, there may be when it is needed.
+    fn make_ready(&mut self, count: usize) {
+        while self.ready.len() < count {
+            match self.prepare() {
+                Ok(ready) => self.ready.push(ready),
+                Err(_) => break,
+            }
+        }
+    }
+
     /// Has a process do this.
     fn begin(&mut self, work: Work) -> Result<Child, EngineError> {
         let ready = match self.ready.pop() {
@@ -479,20 +490,15 @@ impl Guard<'_> {
         let mut are_wanted = self.board.has_seen_death();
         if are_wanted && is_trial {
             are_wanted = false;
-            if self.ready.is_empty() {
-                let ready = self.prepare();
-                self.ready.extend(ready);
-            }
+            self.make_ready(1);
         }
         let mut is_explained = false;
         loop {
-            are_wanted &= self.ready.len() < limits::READY_MAX;
             match child.listen(patience(is_explained, are_wanted))? {
-                Sign::None if are_wanted => match self.prepare() {
-                    Ok(ready) => self.ready.push(ready),
-                    // Where there is no room for it now, there may be when it is needed.
-                    Err(_) => are_wanted = false,
-                },
+                Sign::None if are_wanted => {
+                    are_wanted = false;
+                    self.make_ready(limits::READY_MAX);
+                }
                 Sign::None => {
                     if self.settings.stop.0.load(Ordering::Relaxed) {
                         self.board.ask_to_stop();
