@@ -176,6 +176,10 @@ impl RunFolder {
             folder.clean(stream, &keep)?;
         }
         folder.check_lengths(&commits)?;
+        // Nor for their files: who goes on durably answers for what was done before, too.
+        if sync == Sync::Commit && !commits.is_empty() {
+            folder.sync_all()?;
+        }
         let log = Log::open(path, good, sync)?;
         Ok((folder, log, (commits, good)))
     }

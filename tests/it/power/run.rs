@@ -1,7 +1,7 @@
 //! Runs that are cut off.
 
 use super::faults::{Bench, Struck, goes_on};
-use super::{Scene, Survives, Tried, assert_same_run, disk, is_skipped};
+use super::{Disk, Scene, Survives, Tried, assert_same_run, disk, is_skipped};
 use crate::support::{NOW, STREAMS, inqueue};
 use inqueue_gen::{Format, Mix, Options};
 use std::path::{Path, PathBuf};
@@ -111,6 +111,41 @@ fn a_run_that_syncs_late_or_never_survives_a_kill_at_every_point() {
         let tried = cut_off("copy", sync, &[Survives::All]);
         eprintln!("{sync}: {tried:?}");
         assert!(tried.points >= 40 && tried.states >= 30 && tried.twice >= 3, "{tried:?}");
+    }
+}
+
+/// A run that hasn't waited for the disk is killed after its second commit, and gone on with by one
+/// that does: when that has ended, the power may fail.
+#[test]
+fn who_goes_on_durably_answers_for_what_was_done_before() {
+    if is_skipped("who_goes_on_durably_answers_for_what_was_done_before") {
+        return;
+    }
+    for sync in ["end", "never"] {
+        let small = Small::new("copy");
+        let command = |base: &Path, sync: &str| small.command(base, sync);
+        let scene = |sync| {
+            let begin = disk::Image::new();
+            Scene { folder: &small.root, begin, command: &command, sync, check: &check }
+        };
+        let whole = scene(sync).whole();
+        let mut disk = Disk::of(&disk::Image::new());
+        let is_short = |disk: &Disk| {
+            let image = disk.image(Survives::All);
+            let log = image.get("runs/run/commits").cloned().flatten().unwrap_or_default();
+            log.iter().filter(|byte| **byte == b'\n').count() < 2
+        };
+        let mut ops = whole.ops.iter();
+        while is_short(&disk) {
+            disk.apply(ops.next().unwrap());
+        }
+        let base = small.root.join("v000001");
+        disk::write(&disk.image(Survives::All), &base, &[&whole.base]);
+        disk.restart();
+        scene("commit").traced(base.clone()).ops.iter().for_each(|op| _ = disk.apply(op));
+        let left = small.root.join("v000002");
+        disk::write(&disk.image(Survives::Nothing), &left, &[&whole.base, &base]);
+        check(&left, &whole.base);
     }
 }
 
