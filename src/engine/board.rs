@@ -21,6 +21,7 @@ const PLACE: usize = 8;
 
 const STOP: usize = 0;
 const DEATH: usize = 1;
+const UNSYNCED: usize = 2;
 
 /// Which copy of a place counts; of one that is forgotten, which one did: the next goes beside it.
 const FIRST: u64 = 1;
@@ -147,6 +148,18 @@ impl<'w> Board<'w> {
     /// True when one has: files of parts may be there, and others may die as it did.
     pub(super) fn has_seen_death(&self) -> bool {
         self.load(DEATH, Ordering::Relaxed) != 0
+    }
+
+    /// Says that the group commit couldn't bring something to the disk, and the system's number for
+    /// why.
+    pub(super) fn tell_unsynced(&self, error: i32) {
+        self.store(UNSYNCED, u64::from(error.unsigned_abs()), Ordering::Release);
+    }
+
+    /// Why something couldn't be brought to the disk, where that was told.
+    pub(super) fn unsynced(&self) -> Option<i32> {
+        let error = self.load(UNSYNCED, Ordering::Acquire);
+        i32::try_from(error).ok().filter(|error| *error != 0)
     }
 
     /// Places for states.

@@ -4,7 +4,8 @@
 //! Runs beside the workers, and takes whatever is finished at once: the more waits, the cheaper
 //! each. Not here: what a part is. Invariant: a part's line is written only after all its files,
 //! and their names, are on the disk. The first error ends it: nothing that comes after could be
-//! relied on.
+//! relied on. The board says so at once: should the engine die before its end, the next mustn't sync
+//! the same files, as the system tells of a failure once and then forgets it.
 
 use super::schedule::{self, Point, point};
 use super::{Context, Deal, EngineError, Finished, Told};
@@ -13,9 +14,25 @@ use crate::spool::commits::{Commit, Log};
 use crate::spool::folder::RunFolder;
 use crate::spool::{SpoolError, Stream, Sync};
 use crossbeam_channel::{Receiver, Sender};
+use rustix::io::Errno;
 
 /// Commits what comes, until nobody can hand in any more.
 pub(super) fn commit(
+    context: &Context<'_>,
+    log: &mut Log,
+    sync: Sync,
+    deal: Deal<'_>,
+    finished: &Receiver<Finished>,
+    tell: &Sender<Told>,
+) -> Result<(), EngineError> {
+    let result = commit_all(context, log, sync, deal, finished, tell);
+    if let Err(EngineError::Spool(SpoolError::Write { source, .. })) = &result {
+        context.board.tell_unsynced(source.raw_os_error().unwrap_or(Errno::IO.raw_os_error()));
+    }
+    result
+}
+
+fn commit_all(
     context: &Context<'_>,
     log: &mut Log,
     sync: Sync,

@@ -38,6 +38,11 @@ pub enum EngineError {
     Died { end: String },
     #[error("the engine can't have a process of its own: {0} (--no-supervisor does without)")]
     Process(std::io::Error),
+    #[error(
+        "what the engine had written couldn't be brought to the disk, and then it died: {0} (parts \
+             that aren't committed are done anew: make sure of the disk, and run again)"
+    )]
+    Unsynced(std::io::Error),
     #[error("{0}")]
     Told(String),
     #[error("the group commit died; what it has logged is safe (run again to go on)")]

@@ -180,7 +180,7 @@ impl Guard<'_> {
                 },
                 End::Died(how, in_hand) => (how, in_hand),
             };
-            self.deaths += 1;
+            self.count_death()?;
             if self.settings.stop.0.load(Ordering::Relaxed) {
                 return self.end(Report::default());
             }
@@ -201,6 +201,16 @@ impl Guard<'_> {
         self.run.take_over(self.settings.sync == Sync::Commit)?;
         (self.progress)(&self.run.progress());
         Ok(())
+    }
+
+    /// An engine has died. If it couldn't bring something to the disk before, the next one mustn't go
+    /// on with its files.
+    fn count_death(&mut self) -> Result<(), EngineError> {
+        self.deaths += 1;
+        match self.board.unsynced() {
+            Some(error) => Err(EngineError::Unsynced(io::Error::from_raw_os_error(error))),
+            None => Ok(()),
+        }
     }
 
     fn is_done(&self, part: u32) -> bool {
@@ -264,7 +274,7 @@ impl Guard<'_> {
             // What else may have gone wrong is met again.
             End::Said(_) => Ok(()),
             End::Died(end, in_hand) => {
-                self.deaths += 1;
+                self.count_death()?;
                 match in_hand.first() {
                     Some((other, _)) if other.index != suspect.index => {
                         self.charge(&end, &in_hand, None)

@@ -1,5 +1,6 @@
 //! Deaths of messages, and what tells them from a broken program.
 
+use crate::power;
 use crate::support::{NOW, Queue, assert_same_streams, audit, events, inqueue, messages, text};
 use inqueue_gen::Format;
 use serde_json::Value;
@@ -184,6 +185,41 @@ fn who_waits_for_an_order_may_be_killed() {
     let report = audit(&mail.out("killed"), None);
     assert_eq!(["lost", "doubled", "wrong"].map(|k| report[k].as_u64()), [Some(0); 3]);
     assert_eq!(quarantined(&mail.out("killed")), 20);
+}
+
+/// The first part's file can't be synced, and then the engine dies over the second part, before it
+/// has said so: nobody syncs that file again, as the system would say that all is well.
+#[test]
+fn what_could_not_be_synced_before_a_death_is_not_gone_on_with() {
+    if power::is_skipped("what_could_not_be_synced_before_a_death_is_not_gone_on_with") {
+        return;
+    }
+    // Of the second part, of twelve messages: the slow ones give the group commit time.
+    let of = |number| match number {
+        14..20 => Some("slow:decide"),
+        20 => Some("segv:decide"),
+        _ => None,
+    };
+    let mail = Mail::new(&(0..60).map(of).collect::<Vec<_>>());
+    let options = ["--part-size", "2K", "--workers", "1"];
+    assert_eq!(mail.run("whole", &options).status.code(), Some(3));
+    let file = mail.out("failed/accepted/00000.seg");
+    let run = mail.command("failed", &options);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=fdatasync", "-P"]).arg(&file);
+    strace.args(["-e", "inject=fdatasync:error=EIO:when=1", "-o", "trace", "--"]);
+    strace.current_dir(mail.folder.path()).envs(run.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    let output = strace.arg(run.get_program()).args(run.get_args()).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("brought to the disk, and then it died: Input/output error"), "{said}");
+    assert_eq!(fs::read(mail.out("failed/commits")).unwrap(), b"");
+    let trace = fs::read_to_string(mail.out("trace")).unwrap();
+    assert_eq!(trace.matches("fdatasync(").count(), 1, "{trace}");
+    assert_eq!(mail.run("failed", &options).status.code(), Some(3));
+    assert_same_streams(&mail.out("whole"), &mail.out("failed"));
+    let report = audit(&mail.out("failed"), None);
+    assert_eq!(["lost", "doubled", "wrong"].map(|k| report[k].as_u64()), [Some(0); 3]);
 }
 
 /// A death in a report makes a dead letter of it, one in an event leaves an event made from

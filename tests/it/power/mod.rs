@@ -71,7 +71,7 @@ struct Whole {
 }
 
 /// Skips a test by its name where nothing can be traced.
-fn is_skipped(test: &str) -> bool {
+pub(crate) fn is_skipped(test: &str) -> bool {
     let is_there = trace::is_there();
     if !is_there {
         skipped(test, "there is no strace, or it may not trace");

@@ -133,7 +133,7 @@ fn who_goes_on_durably_answers_for_what_was_done_before() {
         let is_short = |disk: &Disk| {
             let image = disk.image(Survives::All);
             let log = image.get("runs/run/commits").cloned().flatten().unwrap_or_default();
-            log.iter().filter(|byte| **byte == b'\n').count() < 2
+            log.split_inclusive(|byte| *byte == b'\n').count() < 2
         };
         let mut ops = whole.ops.iter();
         while is_short(&disk) {
