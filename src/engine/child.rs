@@ -122,8 +122,8 @@ impl Child {
         Ok(Sign::Over)
     }
 
-    /// How it ended, where it has told a fault and is spent: the system may take a while yet to take
-    /// it down.
+    /// How it ended, where it has told a fault and is spent: the system may take a while yet to
+    /// take it down.
     pub(super) fn end_of_spent(&self) -> Result<Option<End>, EngineError> {
         let Some(signal) = self.told.filter(|_| self.hung.is_empty() && is_spent(self.process))
         else {

@@ -4,8 +4,8 @@
 //! Runs beside the workers, and takes whatever is finished at once: the more waits, the cheaper
 //! each. Not here: what a part is. Invariant: a part's line is written only after all its files,
 //! and their names, are on the disk. The first error ends it: nothing that comes after could be
-//! relied on. The board says so at once: should the engine die before its end, the next mustn't sync
-//! the same files, as the system tells of a failure once and then forgets it.
+//! relied on. The board says so at once: should the engine die before its end, the next mustn't
+//! sync the same files, as the system tells of a failure once and then forgets it.
 
 use super::schedule::{self, Point, point};
 use super::{Context, Deal, EngineError, Finished, Told};
