@@ -149,6 +149,8 @@ pub const WATCH: Duration = Duration::from_millis(50);
 pub const START: Duration = Duration::from_millis(2);
 /// Between two looks whether a process that has told a fault is spent.
 pub const SPENT: Duration = Duration::from_micros(100);
+/// Such processes that are left to the system, while others are at work: a trial and its engine.
+pub const SPENT_MAX: usize = 2;
 /// Processes that are made ready: who tries the message of the next death, and who goes on then.
 pub const READY_MAX: usize = 2;
 /// Times that a message is tried alone whose process somebody else may have killed.

@@ -189,10 +189,10 @@ impl Guard<'_> {
     }
 
     /// Leaves a process that is spent to the system, which takes it down while others are at work.
-    /// Its memory is there until then: more than a trial and its engine aren't left.
+    /// Its memory is there until then, so not many are left.
     pub(super) fn leave(&mut self, spent: Child) -> Result<(), EngineError> {
         self.spent.push_back(spent);
-        while self.spent.len() > 2 {
+        while self.spent.len() > limits::SPENT_MAX {
             self.spent.pop_front().map(Child::end).transpose()?;
         }
         Ok(())
