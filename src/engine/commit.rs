@@ -25,21 +25,6 @@ pub(super) fn commit(
     finished: &Receiver<Finished>,
     tell: &Sender<Told>,
 ) -> Result<(), EngineError> {
-    let result = commit_all(context, log, sync, deal, finished, tell);
-    if let Err(EngineError::Spool(SpoolError::Write { source, .. })) = &result {
-        context.board.tell_unsynced(source.raw_os_error().unwrap_or(Errno::IO.raw_os_error()));
-    }
-    result
-}
-
-fn commit_all(
-    context: &Context<'_>,
-    log: &mut Log,
-    sync: Sync,
-    deal: Deal<'_>,
-    finished: &Receiver<Finished>,
-    tell: &Sender<Told>,
-) -> Result<(), EngineError> {
     let folder = context.folder;
     while let Ok(first) = schedule::recv(finished) {
         let mut group = vec![first];
@@ -48,14 +33,9 @@ fn commit_all(
             group.push(next);
         }
         point(Point::Commit);
-        if sync == Sync::Commit {
-            sync_files(folder, &group)?;
-        }
         let commits: Vec<Commit> = group.iter().map(line).collect();
-        log.append(&commits, sync == Sync::Commit).map_err(|source| {
-            let path = folder.path().join(crate::spool::commits::NAME);
-            SpoolError::Write { path, source }
-        })?;
+        secure(folder, log, &group, &commits, sync == Sync::Commit)
+            .inspect_err(|error| context.board.tell_unsynced(number(error)))?;
         point(Point::Committed);
         for place in group.iter().filter_map(|finished| finished.place) {
             context.board.forget(place);
@@ -69,7 +49,31 @@ fn commit_all(
     Ok(())
 }
 
-fn sync_files(folder: &RunFolder, group: &[Finished]) -> Result<(), EngineError> {
+/// Brings the files of a group to the disk, and then its lines into the log.
+fn secure(
+    folder: &RunFolder,
+    log: &mut Log,
+    group: &[Finished],
+    commits: &[Commit],
+    sync: bool,
+) -> Result<(), SpoolError> {
+    if sync {
+        sync_files(folder, group)?;
+    }
+    let path = || folder.path().join(crate::spool::commits::NAME);
+    log.append(commits, sync).map_err(|source| SpoolError::Write { path: path(), source })
+}
+
+/// The system's number for why; where there is none, that of a broken disk.
+fn number(error: &SpoolError) -> i32 {
+    let number = match error {
+        SpoolError::Write { source, .. } => source.raw_os_error(),
+        _ => None,
+    };
+    number.unwrap_or(Errno::IO.raw_os_error())
+}
+
+fn sync_files(folder: &RunFolder, group: &[Finished]) -> Result<(), SpoolError> {
     for finished in group {
         for stream in Stream::ALL {
             if let Some((file, _)) = finished.written.files.get(stream) {
@@ -80,7 +84,7 @@ fn sync_files(folder: &RunFolder, group: &[Finished]) -> Result<(), EngineError>
             }
         }
     }
-    Ok(folder.sync_names()?)
+    folder.sync_names()
 }
 
 fn line(finished: &Finished) -> Commit {
