@@ -176,8 +176,8 @@ impl RunFolder {
             folder.clean(stream, &keep)?;
         }
         folder.check_lengths(&commits)?;
-        // Who has done these parts may not have waited for the disk: who goes on durably answers for
-        // them, too.
+        // Who has done these parts may not have waited for the disk: who goes on durably answers
+        // for them, too.
         if sync == Sync::Commit && !commits.is_empty() {
             folder.sync_all()?;
         }
