@@ -113,11 +113,18 @@ pub const REFERENCED_FILES_MAX: usize = 256;
 /// Their bytes, of those that are read and not mapped, after which no further one is opened.
 pub const REFERENCED_BYTES_MAX: usize = 32 << 20;
 
+/// Bytes of a directory's file from which on its tables are in large pages: 100,000 mailboxes.
+pub const DIRECTORY_LARGE_BYTES: u64 = 4 << 20;
+
 /// Parts of one run: each is a line of the plan, and up to six files.
 pub const PARTS_MAX: u64 = 1_000_000;
 /// Workers that can be asked for: each holds up to six files open, and systems give 1,024 by
 /// default.
 pub const WORKERS_MAX: usize = 128;
+/// Bytes of a worker's stack, a quarter of what threads have by default. What is done with a
+/// message is bounded in depth: all tests pass with a quarter of this. One that fills it all the
+/// same touches each of its pages, and its trial does so again.
+pub const STACK_BYTES: usize = 512 << 10;
 /// Times that a part is given to a worker again after one died over it; then it stays uncommitted.
 pub const PART_TRIES_MAX: u32 = 2;
 /// Parts that fail after which the run stops: the disk or the queue is broken, not one file.

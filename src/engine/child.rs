@@ -184,10 +184,20 @@ fn is_spent(process: Pid) -> bool {
 }
 
 /// Runs it in a thread as workers have it: a stack that one of them overflows with a message is
-/// overflowed here too. That of a process's first thread may be larger.
-pub(super) fn as_worker<R: Send>(run: impl FnOnce() -> R + Send) -> R {
-    let ended = std::thread::scope(|scope| scope.spawn(run).join());
-    ended.unwrap_or_else(|payload| std::panic::resume_unwind(payload))
+/// overflowed here too. That of a process's first thread is larger.
+///
+/// # Errors
+/// The system has no room for a thread.
+pub(super) fn as_worker<R: Send>(run: impl FnOnce() -> R + Send) -> Result<R, EngineError> {
+    std::thread::scope(|scope| {
+        let thread = worker_thread().spawn_scoped(scope, run).map_err(EngineError::Thread)?;
+        Ok(thread.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload)))
+    })
+}
+
+/// A thread with a worker's stack.
+pub(super) fn worker_thread() -> std::thread::Builder {
+    std::thread::Builder::new().stack_size(limits::STACK_BYTES)
 }
 
 pub(super) fn signal_name(signal: i32) -> String {

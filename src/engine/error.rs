@@ -39,6 +39,10 @@ pub enum EngineError {
     #[error("the engine can't have a process of its own: {0} (--no-supervisor does without)")]
     Process(std::io::Error),
     #[error(
+        "the system has no room for a thread: {0} (raise the limit, or ask for fewer --workers)"
+    )]
+    Thread(std::io::Error),
+    #[error(
         "what the engine had written couldn't be brought to the disk, and then it died: {0} (parts \
              that aren't committed are done anew: make sure of the disk, and run again)"
     )]

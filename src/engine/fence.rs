@@ -48,7 +48,9 @@ pub struct Fence {
 /// # Errors
 /// The system has no room for threads.
 pub fn alone<R: Send>(run: impl FnOnce() -> R + Send) -> Result<R, EngineError> {
+    // A C library keeps the stacks of threads that have ended, and gives them to workers.
     rayon::ThreadPoolBuilder::new()
+        .stack_size(limits::STACK_BYTES)
         .build_scoped(rayon::ThreadBuilder::run, |pool| pool.install(run))
         .map_err(|error| EngineError::Process(io::Error::other(error)))
 }

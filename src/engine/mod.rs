@@ -344,10 +344,12 @@ fn work(
         let tell = shift.tell.clone();
         let context = &context;
         let seat = turn.seat();
-        let committer = scope.spawn(move || {
+        let commits = move || {
             let _turn = seat.sit();
             commit::commit(context, log, settings.sync, deal, &finished, &tell)
-        });
+        };
+        let committer = std::thread::Builder::new().spawn_scoped(scope, commits);
+        let committer = committer.map_err(EngineError::Thread)?;
         let workers = settings.workers().min(left.max(1));
         shift.work(scope, &turn, workers, deal, &hand_in, progress);
         drop(hand_in);
@@ -454,25 +456,39 @@ impl<'r, 'c> Shift<'r, 'c> {
         'r: 'scope,
     {
         let (context, tell) = (self.context, self.tell.clone());
-        let start = |worker: usize| {
+        let (mut started, mut alive, mut refused) = (Vec::new(), 0, None);
+        let mut start = |worker: usize, alive: &mut usize| {
             let (hand_in, tell, seat) = (hand_in.clone(), tell.clone(), turn.seat());
-            scope.spawn(move || {
+            let run = move || {
                 let _turn = seat.sit();
                 worker::work(context, worker, deal, &hand_in, &tell);
-            })
+            };
+            match child::worker_thread().spawn_scoped(scope, run) {
+                Ok(thread) => {
+                    started.push(thread);
+                    *alive += 1;
+                }
+                Err(error) => refused = Some(error),
+            }
         };
-        let mut started: Vec<_> = (0..workers).map(start).collect();
-        let mut alive = workers;
+        for worker in 0..workers {
+            start(worker, &mut alive);
+        }
         while alive > 0 {
             let Ok(told) = schedule::recv(&self.told) else { break };
             match told {
                 Told::Ended => alive -= 1,
                 Told::Lost(worker, task) => {
                     self.lost(&task);
-                    started.push(start(worker));
+                    alive -= 1;
+                    start(worker, &mut alive);
                 }
                 other => self.hear(other, progress),
             }
+        }
+        // Fewer workers than asked for do the same, as long as there is one.
+        if let Some(error) = refused.filter(|_| !self.tasks.is_empty()) {
+            self.errors.push(EngineError::Thread(error));
         }
         for worker in started {
             // One that died has said so, and its panic was told by the hook; a scope that isn't

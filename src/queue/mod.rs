@@ -219,7 +219,10 @@ impl Queue {
         }
         let format = match named {
             Some(Named::Format(format)) => format,
-            Some(Named::Mbox) => Format::of_mbox(mbox::detect(&sample(path).map_err(failed)?)),
+            Some(Named::Mbox) => {
+                let sample = sample(path, mbox::DETECT_BYTES).map_err(failed)?;
+                Format::of_mbox(mbox::detect(&sample))
+            }
             None => Self::detect(path, metadata.is_dir())?,
         };
         Self::with_format(path, format, metadata.is_dir())
@@ -244,11 +247,13 @@ impl Queue {
         if bag_of_path(path).is_some() {
             return Ok(Format::PostOffice);
         }
-        let sample = sample(path).map_err(failed)?;
+        let is_segment = sample(path, segment::MAGIC.len()).map_err(failed)? == segment::MAGIC;
+        if is_segment || path.extension().is_some_and(|e| e == "seg") {
+            return Ok(Format::Segment);
+        }
+        let sample = sample(path, mbox::DETECT_BYTES).map_err(failed)?;
         let start = sample.trim_ascii_start();
-        if sample.starts_with(&segment::MAGIC) || path.extension().is_some_and(|e| e == "seg") {
-            Ok(Format::Segment)
-        } else if start.is_empty() || start.starts_with(b"From ") {
+        if start.is_empty() || start.starts_with(b"From ") {
             Ok(Format::of_mbox(mbox::detect(&sample)))
         } else if ffapi::read::begins_message(&sample) {
             Ok(Format::Ffapi)
@@ -439,10 +444,14 @@ impl Queue {
     }
 }
 
-/// The first bytes of a file, enough to tell its format.
-fn sample(path: &Path) -> io::Result<Vec<u8>> {
-    let mut sample = Vec::new();
-    open::to_read(path)?.take(mbox::DETECT_BYTES as u64).read_to_end(&mut sample)?;
+/// The first bytes of a file, up to so many: read and not mapped, as the second fence doesn't stand
+/// round whoever opens a queue.
+fn sample(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let file = open::to_read(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(most);
+    // Memory that grows would be copied, and taken twice. One byte more tells that it has ended.
+    let mut sample = Vec::with_capacity(length.min(most) + 1);
+    file.take(most as u64).read_to_end(&mut sample)?;
     Ok(sample)
 }
 

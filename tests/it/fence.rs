@@ -11,6 +11,7 @@ mod limits;
 #[cfg(feature = "fault-injection")]
 mod parts;
 
+use crate::power;
 use crate::support::{Queue, assert_done, assert_same_streams, events, text};
 use inqueue_gen::Format;
 use serde_json::Value;
@@ -138,6 +139,45 @@ fn without_a_supervisor_the_bytes_are_the_same() {
     queue.run("with", &["--part-size", "64K"]);
     queue.run("without", &["--part-size", "64K", "--no-supervisor"]);
     assert_same_streams(&queue.out("with"), &queue.out("without"));
+}
+
+/// Where the system has room for fewer threads than workers were asked for, those that there are do
+/// the same; where it has none the run says so, and goes on when there is room.
+#[test]
+fn a_system_without_room_for_threads_costs_time_and_no_mail() {
+    if power::is_skipped("a_system_without_room_for_threads_costs_time_and_no_mail") {
+        return;
+    }
+    let queue = Queue::new(Format::Segment, 300, "unknown-recipient=0.1");
+    let options = ["--part-size", "64K", "--workers", "3"];
+    queue.run("whole", &options);
+    for (out, more) in [("guarded", &[][..]), ("alone", &["--no-supervisor"])] {
+        // Which of a process's threads are refused: of that which begins workers, the group commit
+        // is the first. Without a supervisor one was begun to open the queue before.
+        let before = usize::from(out == "alone");
+        let refused = |first: usize| {
+            let run = queue.command(out);
+            let refuse = format!("inject=clone3:error=EAGAIN:when={}+", before + first);
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=clone3", "-e"]).arg(refuse);
+            strace.args(["-o", "/dev/null", "--"]).arg(run.get_program()).args(run.get_args());
+            strace.args(options).args(more).env("RAYON_NUM_THREADS", "1").output().unwrap()
+        };
+        for none in 1..=2 {
+            // The guard begins a thread, too.
+            if before + none == 1 {
+                continue;
+            }
+            let output = refused(none);
+            let told = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{told}");
+            assert!(told.starts_with("inqueue: the system has no room for a thread: "), "{told}");
+            assert_eq!(fs::read(queue.out(out).join("commits")).unwrap(), b"");
+        }
+        assert_done(&refused(3));
+        assert_same_streams(&queue.out("whole"), &queue.out(out));
+        queue.assert_clean(out);
+    }
 }
 
 /// What a killed guard has charged is tried by the next, before anything else; it is innocent.

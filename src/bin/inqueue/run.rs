@@ -208,7 +208,7 @@ fn open(args: &RunArgs) -> anyhow::Result<Option<Opened>> {
         tell_passed_over(&queues);
     }
     let directory = match &args.directory {
-        Some(path) => Directory::load(path)?,
+        Some(path) => load(path)?,
         None if knows_itself(&queues) => Directory::default(),
         None => return Ok(None),
     };
@@ -221,15 +221,29 @@ fn open(args: &RunArgs) -> anyhow::Result<Option<Opened>> {
     Ok(Some(Opened { run, directory, _locks: locks }))
 }
 
+/// A large page is cleared whole when its first byte is touched: most of a small run's time, and a
+/// quarter of any run's memory. Where they can't be refused it goes on with them.
+fn refuse_large_pages(is_refused: bool) {
+    let _ = rustix::thread::disable_transparent_huge_pages(is_refused);
+}
+
+/// A large directory is in large pages: it is read sooner, and what a process costs that is split
+/// off, page by page of the memory that is there, doesn't grow with it.
+fn load(path: &Path) -> anyhow::Result<Directory> {
+    let is_large = path.metadata().is_ok_and(|file| file.len() >= limits::DIRECTORY_LARGE_BYTES);
+    refuse_large_pages(!is_large);
+    let directory = Directory::load(path);
+    refuse_large_pages(true);
+    Ok(directory?)
+}
+
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     if args.drain && args.accepted == AcceptedArg::Refer {
         let what = "--drain takes messages out of the queue, --accepted refer leaves them there";
         return Ok(output::usage(&format!("{what} (leave one of them out)")));
     }
-    // A large page is cleared whole when its first byte is touched: most of a small run's time, and
-    // a quarter of any run's memory. Where they can't be refused it goes on with them.
-    let _ = rustix::thread::disable_transparent_huge_pages(true);
+    refuse_large_pages(true);
     let stop = listen()?;
     #[cfg(feature = "fault-injection")]
     crate::simulate::begin(&args.out)?;

@@ -176,7 +176,7 @@ impl Guard<'_> {
         let (folder, directory) = (&run.folder, self.directory);
         let (board, known, desk) = (self.board, &self.known, self.workers);
         let mut context = Context::new(folder, plan, queues, directory, settings, board, known);
-        as_worker(|| {
+        let tried = as_worker(|| {
             for suspect in suspects {
                 context.trial = Some(Trial::of(suspect.index, suspect.offset));
                 let part = suspect.part;
@@ -185,7 +185,7 @@ impl Guard<'_> {
                 let _ = Walk::new(&context, desk).part(&task, None, &mut Buffers::default());
             }
         });
-        0
+        u8::from(tried.is_err())
     }
 
     /// Leaves a process that is spent to the system, which takes it down while others are at work.

@@ -75,7 +75,7 @@ pub fn reproduce(
     directory: &Directory,
     fence: &Fence,
 ) -> Result<Again, EngineError> {
-    let again = in_a_process(fence, |board| as_worker(|| walk(capsule, directory, board)))?;
+    let again = in_a_process(fence, |board| as_worker(|| walk(capsule, directory, board))?)?;
     Ok(again.unwrap_or_else(|Died { end, in_hand, .. }| {
         let fault = Fault::of_death(Stage::of_number(in_hand.stage), &end);
         Again { faults: vec![strike(fault, None)], counts: None }
@@ -121,7 +121,7 @@ fn in_a_process<R: Serialize + DeserializeOwned>(
 /// The system has no room for the board.
 pub fn reproduce_here(capsule: &Capsule, directory: &Directory) -> Result<Again, EngineError> {
     let board = new_board(1, 0)?;
-    as_worker(|| walk(capsule, directory, board))
+    as_worker(|| walk(capsule, directory, board))?
 }
 
 /// Walks the message through, as its run did.

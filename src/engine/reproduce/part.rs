@@ -138,7 +138,7 @@ impl PartOfRun {
         directory: &Directory,
         fence: &Fence,
     ) -> Result<PartAgain, EngineError> {
-        let again = in_a_process(fence, |board| as_worker(|| self.walk(directory, board)))?;
+        let again = in_a_process(fence, |board| as_worker(|| self.walk(directory, board))?)?;
         Ok(match again {
             Ok(counts) => PartAgain { death: None, counts: Some(counts) },
             Err(Died { end, in_hand, offset }) => {
@@ -155,7 +155,7 @@ impl PartOfRun {
     /// The system has no room for the board, or the queue can't be read.
     pub fn reproduce_here(&self, directory: &Directory) -> Result<PartAgain, EngineError> {
         let board = new_board(1, 0)?;
-        let counts = as_worker(|| self.walk(directory, board))?;
+        let counts = as_worker(|| self.walk(directory, board))??;
         Ok(PartAgain { death: None, counts: Some(counts) })
     }
 
