@@ -258,7 +258,10 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let mut done = 0;
     let mut before = None;
     let mut tell = |progress: &Progress| {
-        done = progress.bytes - *before.get_or_insert(progress.bytes);
+        // What was heard of as committed may be taken back: less is done then than at the first.
+        let first = before.get_or_insert(progress.bytes);
+        *first = progress.bytes.min(*first);
+        done = progress.bytes - *first;
         bar.set_position(progress.bytes);
         bar.set_message(format!("{} messages", progress.counts.messages));
         if let Some(log) = &mut log {
