@@ -52,7 +52,7 @@ pub fn alone<R: Send>(run: impl FnOnce() -> R + Send) -> Result<R, EngineError> 
     rayon::ThreadPoolBuilder::new()
         .stack_size(limits::STACK_BYTES)
         .build_scoped(rayon::ThreadBuilder::run, |pool| pool.install(run))
-        .map_err(|error| EngineError::Process(io::Error::other(error)))
+        .map_err(|error| EngineError::Thread(io::Error::other(error)))
 }
 
 /// Runs what a run has left, in a process that is watched. `progress` is called as parts are
